@@ -1,0 +1,93 @@
+"""Pictures of artefacts and of what the networks say of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+import numpy as np  # noqa: E402
+
+from experiments import evaluate  # noqa: E402
+from qc_jax.augment import Source  # noqa: E402
+from qc_jax.scoring import Prediction  # noqa: E402
+
+
+def plot_artefacts(
+    path: Path, image: np.ndarray, sources: Sequence[Source], key: jax.Array
+) -> None:
+    """Every artefact at growing severity on one scan, an axial slice each."""
+    fractions = (0.0, 0.25, 0.5, 0.75, 1.0)
+    figure, axes = plt.subplots(
+        len(sources),
+        1 + len(fractions),
+        figsize=(2 * (1 + len(fractions)), 2.6 * len(sources)),
+        squeeze=False,
+        layout="constrained",
+    )
+    for row, source in zip(axes, sources, strict=True):
+        show_slice(row[0], image)
+        row[0].set_title("clean", fontsize=9)
+        for axis, fraction in zip(row[1:], fractions, strict=True):
+            show_slice(axis, np.asarray(evaluate.corrupt(key, image, source, fraction)))
+            axis.set_title(f"{source.name} {source.severity(fraction):.3g}", fontsize=9)
+        row[0].set_ylabel(source.unit, fontsize=7)
+    figure.suptitle("Artefacts from mild to severe; severity in the unit given on the left")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def plot_predictions(
+    path: Path,
+    rows: Sequence[tuple[str, np.ndarray, Prediction]],
+    variance_names: Sequence[str],
+    labels: np.ndarray,
+) -> None:
+    """Image, segmentation and every variance map of a scan, clean and with each artefact.
+
+    Args:
+      path: of the PNG.
+      rows: title, image `(X, Y, Z)` and prediction.
+      variance_names: of the channels, the task first.
+      labels: `(X, Y, Z)`, drawn as the outline on the segmentation.
+    """
+    columns = 2 + len(variance_names)
+    figure, axes = plt.subplots(
+        len(rows),
+        columns,
+        figsize=(2.1 * columns, 2.5 * len(rows)),
+        squeeze=False,
+        layout="constrained",
+    )
+    tops = np.percentile([p.variances for _, _, p in rows], 99.5, axis=(0, 1, 2, 3))
+    for row, (title, image, prediction) in zip(axes, rows, strict=True):
+        show_slice(row[0], image)
+        row[0].set_ylabel(title, fontsize=9)
+        show_slice(row[1], prediction.probabilities[..., 1], vmax=1.0)
+        row[1].contour(middle_slice(labels), levels=[0.5], colors="tab:orange", linewidths=0.5)
+        for channel, axis in enumerate(row[2:]):
+            drawn = show_slice(
+                axis, prediction.variances[..., channel], vmax=tops[channel], cmap="viridis"
+            )
+            if row is axes[-1]:
+                bar = figure.colorbar(drawn, ax=axes[:, 2 + channel], location="bottom", shrink=0.9)
+                bar.set_label("variance (logits²)", fontsize=8)
+    names = [f"{name} variance" for name in variance_names]
+    for axis, name in zip(axes[0], ["image", "grey matter (outline: truth)", *names], strict=True):
+        axis.set_title(name, fontsize=9)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def show_slice(axis, volume: np.ndarray, vmax: float | None = None, cmap: str = "gray"):
+    """The middle axial slice, anterior up."""
+    axis.set_xticks([])
+    axis.set_yticks([])
+    return axis.imshow(middle_slice(volume), cmap=cmap, origin="lower", vmin=0, vmax=vmax)
+
+
+def middle_slice(volume: np.ndarray) -> np.ndarray:
+    """`(X, Y, Z)` to the axial slice `(Y, X)` half way up."""
+    return volume[:, :, volume.shape[2] // 2].T

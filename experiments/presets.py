@@ -1,0 +1,149 @@
+"""What can be configured, and the presets.
+
+    python -m experiments.run --stage=teachers                        # demo, on two CPU cores
+    python -m experiments.run --stage=all --preset=gpu --run-dir=runs/gpu
+    python -m experiments.run --stage=all --preset=paper --run-dir=runs/paper --data=DIR
+
+This module does without jax, so that `--help` answers at once.
+"""
+
+import dataclasses
+from typing import Literal
+
+Stage = Literal["task", "teachers", "student", "all", "evaluate"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Everything that determines a run; a run folder keeps it and refuses another one."""
+
+    data: str = ""
+    """Images and labels: empty for the embedded population, DIR for pairs (BIDS or plain),
+    labels:DIR for label maps with FreeSurfer's numbers, from which images are drawn."""
+    sources: tuple[str, ...] = ("spike", "noise", "blur", "wrap")
+    """Artefacts to learn, in their physical order."""
+    seed: int = 0
+    """Of everything random."""
+    subjects: int = 40
+    """Size of the embedded population."""
+    voxel_size: float = 3.0
+    """Edge of a voxel, in mm."""
+    field_of_view: tuple[int, int, int] = (64, 80, 64)
+    """Voxels of a whole scan."""
+
+    patch: tuple[int, int, int] = (24, 24, 24)
+    """Voxels of a patch; multiples of 2 ** (depth - 1)."""
+    batch_size: int = 8
+    """Scans in a step and per device."""
+    patches_per_scan: int = 1
+    """Patches cut from every scan of a step."""
+    artefact_rate: float = 0.5
+    """Share of the images that carry an artefact."""
+    bias_field: float = 0.3
+    """Bias field's coefficients lie within plus and minus this; 0 for none."""
+    rotation: float = 0.0
+    """Largest rotation about each axis, in degrees."""
+    scaling: float = 0.0
+    """Largest change of size, as a share."""
+    flips: bool = True
+    """Mirror axes at random."""
+
+    base_features: int = 8
+    """Channels of the first level of the U-Net."""
+    depth: int = 3
+    """Levels of the U-Net."""
+    level_head: bool = True
+    """Let the variances see the spread of the encoder's channels, which instance norm removes."""
+
+    steps_task: int = 900
+    """Training steps of the task network."""
+    steps_teachers: int = 600
+    """Training steps of each teacher."""
+    steps_student: int = 1000
+    """Training steps of the student."""
+    learning_rate: float = 2e-3
+    """Of Adam, before the plateau rule halves it."""
+    warm_up: int = 200
+    """First steps of the task network that use the plain cross-entropy."""
+    start_from_task: bool = True
+    """Teachers and student start from the task network's parameters."""
+    epsilon: float = 0.05
+    """First epsilon of Eq. 4; it halves with the learning rate."""
+    smallest_epsilon: float = 1e-3
+    """No halving once epsilon is below this."""
+    plateau_window: int = 20
+    """Steps whose mean loss is one observation of the plateau rule."""
+    plateau_patience: int = 5
+    """Observations without improvement before learning rate and epsilon are halved."""
+    plateau_threshold: float = 1e-3
+    """Relative improvement that counts."""
+
+    teacher_input: Literal["own", "same"] = "own"
+    """What frozen networks see: artefact i alone (own), or the student's image (same)."""
+    consistency_of: Literal["variance", "log_variance"] = "variance"
+    """What Eq. 7 compares."""
+    consistency_weight: float = 1.0
+    """Weight of every consistency term."""
+    gradient_weight: float = 1.0
+    """Weight of L_grad in Eq. 7."""
+    ssim_weight: float = 0.1
+    """Weight of L_SSIM in Eq. 7."""
+
+    checkpoint_every: int = 200
+    """Steps between checkpoints."""
+    log_every: int = 20
+    """Steps between metrics."""
+    evaluation_draws: int = 6
+    """Draws of contrast and artefact for each validation subject."""
+    overlap: float = 0.0
+    """Least overlap of the windows over a whole scan, as a share of their edge."""
+
+
+PRESETS: dict[str, Config] = {
+    # `python -m experiments.run --stage=teachers`, two CPU cores; time and figures in README.md.
+    "demo": Config(),
+    # One GPU with 24 GB or more; not yet timed.
+    "gpu": Config(
+        subjects=200,
+        voxel_size=1.5,
+        field_of_view=(128, 160, 128),
+        patch=(64, 64, 64),
+        batch_size=4,
+        patches_per_scan=2,
+        rotation=10.0,
+        scaling=0.1,
+        base_features=16,
+        depth=4,
+        steps_task=10_000,
+        steps_teachers=10_000,
+        steps_student=30_000,
+        learning_rate=1e-3,
+        consistency_of="log_variance",
+        plateau_window=100,
+        checkpoint_every=1000,
+        log_every=100,
+        overlap=0.25,
+    ),
+    # Section 5 of the paper: 96^3, batch 2 on each of 4 GPUs, 30 000 steps for each network.
+    "paper": Config(
+        subjects=272,
+        voxel_size=1.0,
+        field_of_view=(192, 240, 192),
+        patch=(96, 96, 96),
+        batch_size=2,
+        rotation=10.0,
+        scaling=0.1,
+        base_features=30,
+        depth=5,
+        level_head=False,
+        steps_task=30_000,
+        steps_teachers=30_000,
+        steps_student=30_000,
+        learning_rate=1e-4,
+        warm_up=0,
+        plateau_window=100,
+        checkpoint_every=1000,
+        log_every=100,
+        overlap=0.25,
+    ),
+}

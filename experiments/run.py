@@ -1,0 +1,245 @@
+"""Trains and evaluates: `python -m experiments.run --stage=teachers`."""
+
+import dataclasses
+import importlib.metadata
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from experiments.presets import PRESETS, Config, Stage
+from qc_jax.errors import ConfigError, QcJaxError
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Trains the task network, the teachers and the student, and evaluates them.
+
+    A stage trains what it needs and does not find. Called again in the same folder, it goes on
+    where it stopped.
+    """
+
+    config: tyro.conf.OmitArgPrefixes[Config]
+    stage: Stage = "all"
+    """What to do: task, then teachers (one for each source), then student; evaluate measures what
+    is there once more."""
+    preset: Literal["demo", "gpu", "paper"] = "demo"
+    """Defaults of all fields below."""
+    run_dir: Annotated[str, tyro.conf.arg(metavar="DIR")] = "runs/demo"
+    """Folder of the run: configuration, checkpoints, metrics, figures, summary."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        parsed = parse(arguments)
+        run(parsed)
+    except QcJaxError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def parse(arguments: list[str]) -> Arguments:
+    """Command line to arguments; the preset gives the defaults of the other fields."""
+    preset = "demo"
+    for i, argument in enumerate(arguments):
+        name, _, value = argument.partition("=")
+        if name == "--preset":
+            preset = value or "".join(arguments[i + 1 : i + 2])
+    if preset not in PRESETS:
+        raise ConfigError(f"--preset {preset} is unknown: choose from {', '.join(PRESETS)}")
+    default = Arguments(config=PRESETS[preset], preset=preset, run_dir=f"runs/{preset}")
+    return tyro.cli(Arguments, args=arguments, default=default, prog="python -m experiments.run")
+
+
+def run(arguments: Arguments) -> None:
+    """Does what the arguments say."""
+    # jax and all that needs it are imported here, so that --help and usage errors are quick.
+    from rich.console import Console
+
+    from experiments import run_folder, train
+    from qc_jax import data, training
+    from qc_jax.data import cache
+
+    config, folder = arguments.config, Path(arguments.run_dir).expanduser()
+    started = time.monotonic()
+    console = Console(stderr=True)
+    train.check(config)
+    sources = train.chosen_sources(config)
+    console.print(f"[bold]qc_jax[/] {arguments.stage}, preset {arguments.preset}, in {folder}")
+    subjects = data.load_subjects(
+        config.data,
+        config.voxel_size,
+        config.field_of_view,
+        config.subjects,
+        config.seed,
+        cache.default_folder(),
+    )
+    run_folder.claim(folder, config)
+    split = run_folder.split(
+        folder, data.split_subjects([subject.name for subject in subjects], config.seed)
+    )
+    part = {
+        name: [subject for subject in subjects if subject.name in members]
+        for name, members in split.items()
+    }
+    console.print("subjects: " + ", ".join(f"{len(v)} {k}" for k, v in part.items()))
+
+    steps = {"task": config.steps_task, "student": config.steps_student}
+    steps |= {f"teachers/{source.name}": config.steps_teachers for source in sources}
+    wanted = ["task"]
+    if arguments.stage in ("teachers", "student", "all", "evaluate"):
+        wanted += [f"teachers/{source.name}" for source in sources]
+    if arguments.stage in ("student", "all", "evaluate"):
+        wanted += ["student"]
+
+    params, worked = {}, False
+    for stage in wanted:
+        seen = _sources_of(stage, sources)
+        params[stage] = train.load_params(config, folder, stage, len(seen), steps[stage])
+        if params[stage] is None and arguments.stage != "evaluate":
+            teachers = (
+                tuple(params[f"teachers/{s.name}"] for s in sources) if stage == "student" else ()
+            )
+            frozen = training.Frozen(params.get("task"), teachers)
+            begun = time.monotonic()
+            params[stage] = train.train_stage(
+                config, folder, stage, part["train"], seen, frozen, steps[stage], console
+            )
+            console.print(f"{stage} trained in {time.monotonic() - begun:.0f} s")
+        if params[stage] is None:
+            continue
+        if arguments.stage == "evaluate" or not _evaluated(folder, stage):
+            worked = True
+            _evaluate(config, folder, stage, params[stage], part["validation"], sources, console)
+    if not any(p is not None for p in params.values()):
+        raise ConfigError(
+            f"{folder} holds no trained network; train one with --stage=task, teachers or all"
+        )
+    if not worked:
+        console.print("finished before, with this very configuration: nothing to do")
+    else:
+        summary = run_folder.read_summary(folder)
+        summary["seconds"] = summary.get("seconds", 0.0) + time.monotonic() - started
+        summary["device"] = _device()
+        summary["versions"] = {
+            name: importlib.metadata.version(name) for name in ("qc_jax", "jax", "flax", "optax")
+        }
+        run_folder.write_json(folder / "summary.json", summary)
+    _print_table(run_folder.read_summary(folder), Console())
+    print(f"summary: {folder / 'summary.json'}   figures: {folder / 'figures'}")
+
+
+def _sources_of(stage: str, sources):
+    """The sources whose variances the network of a stage predicts."""
+    name = stage.removeprefix("teachers/")
+    return sources if stage == "student" else tuple(s for s in sources if s.name == name)
+
+
+def _evaluated(folder: Path, stage: str) -> bool:
+    from experiments import run_folder
+
+    entry = run_folder.read_summary(folder)
+    for part in stage.split("/"):
+        entry = entry.get(part, {})
+    return bool(entry)
+
+
+def _evaluate(config, folder, stage, params, subjects, sources, console) -> None:
+    """Measures one network, adds it to the summary and draws its pictures."""
+    import jax
+    import numpy as np
+
+    from experiments import evaluate, figures, run_folder, train
+    from qc_jax import data, scoring
+
+    begun = time.monotonic()
+    seen = _sources_of(stage, sources)
+    network = train.network_of(config, len(seen))
+    with console.status(f"{stage}: scoring {len(subjects)} validation subjects"):
+        scored = evaluate.score_scans(config, network, params, subjects, seen)
+    summary = run_folder.read_summary(folder)
+    if stage == "task":
+        summary["task"] = {"dice": evaluate.mean_dice(scored)}
+    elif stage == "student":
+        summary["student"] = {
+            "dice": evaluate.mean_dice(scored),
+            "auc": {
+                row.name: {
+                    name: evaluate.auc(scored, row.name, channel)
+                    for channel, name in enumerate(["task", *(s.name for s in seen)])
+                }
+                for row in seen
+            },
+            "severity_spearman": {
+                s.name: evaluate.severity_spearman(scored, s.name, 1 + i)
+                for i, s in enumerate(seen)
+            },
+        }
+    else:
+        (source,) = seen
+        summary.setdefault("teachers", {})[source.name] = {
+            "auc": evaluate.auc(scored, source.name, 1),
+            "severity_spearman": evaluate.severity_spearman(scored, source.name, 1),
+            "dice": evaluate.mean_dice(scored),
+        }
+    run_folder.write_json(folder / "summary.json", summary)
+
+    (folder / "figures").mkdir(exist_ok=True)
+    _, clean, labels = next(data.clean_scans(subjects[:1], config.seed))
+    key = jax.random.key(config.seed)
+    if stage == "task":
+        figures.plot_artefacts(folder / "figures" / "artefacts.png", clean, sources, key)
+    images = {"clean": clean}
+    images |= {s.name: np.asarray(evaluate.corrupt(key, clean, s, 0.75)) for s in seen}
+    rows = [
+        (title, image, scoring.predict(network, params, image, config.patch, 0.5))
+        for title, image in images.items()
+    ]
+    figures.plot_predictions(
+        folder / "figures" / f"{stage.replace('/', '_')}.png",
+        rows,
+        ["task", *(s.name for s in seen)],
+        labels,
+    )
+    console.print(f"{stage} evaluated in {time.monotonic() - begun:.0f} s")
+
+
+def _print_table(summary: dict, console) -> None:
+    """What has been measured so far, for people."""
+    from rich.table import Table
+
+    table = Table(title="Validation subjects; AUC over the upper half of the severities")
+    for column in ("network", "Dice (clean)", "AUC own source", "Spearman with severity"):
+        table.add_column(column)
+    if "task" in summary:
+        table.add_row("task", f"{summary['task']['dice']:.3f}", "", "")
+    for name, entry in summary.get("teachers", {}).items():
+        numbers = (entry["dice"], entry["auc"], entry["severity_spearman"])
+        table.add_row(f"teacher {name}", *(f"{n:.3f}" for n in numbers))
+    console.print(table)
+    if "student" in summary:
+        matrix = summary["student"]["auc"]
+        columns = list(next(iter(matrix.values())))
+        table = Table(title=f"Student, Dice {summary['student']['dice']:.3f}: AUC of each variance")
+        table.add_column("artefact put in")
+        for name in columns:
+            table.add_column(f"{name} read")
+        for row, values in matrix.items():
+            table.add_row(row, *(f"{values[name]:.2f}" for name in columns))
+        console.print(table)
+
+
+def _device() -> str:
+    import jax
+
+    device = jax.devices()[0]
+    return f"{len(jax.devices())} x {device.device_kind} ({device.platform})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

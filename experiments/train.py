@@ -1,0 +1,238 @@
+"""Trains the network of one stage: data, network, frozen networks, step, checkpoint, loop."""
+
+import math
+import signal
+import time
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from tensorboardX import SummaryWriter
+
+from experiments import run_folder
+from experiments.presets import Config
+from qc_jax import data, training
+from qc_jax.augment import SOURCES, Source
+from qc_jax.errors import ConfigError, DivergedError, QcJaxError
+from qc_jax.network import UNet, check_divisible
+from qc_jax.training import checkpoints
+
+
+class StoppedError(QcJaxError):
+    """A signal arrived; what was done is saved."""
+
+    def __init__(self, signal_number: int, where: Path):
+        super().__init__(f"stopped; {where} holds a checkpoint, run the same command to go on")
+        self.exit_code = 130 if signal_number == signal.SIGINT else 75
+
+
+def chosen_sources(config: Config) -> tuple[Source, ...]:
+    """The sources named in the configuration, in the order in which they arise.
+
+    Raises:
+      ConfigError: a name that no source has, or one twice.
+    """
+    known = {source.name: source for source in SOURCES}
+    unknown = [name for name in config.sources if name not in known]
+    if unknown or len(set(config.sources)) != len(config.sources) or not config.sources:
+        raise ConfigError(
+            f"--sources {' '.join(config.sources)}: choose from {', '.join(known)}, each once"
+        )
+    return tuple(source for source in SOURCES if source.name in config.sources)
+
+
+def check(config: Config) -> None:
+    """Raises ConfigError for values that cannot work together."""
+    chosen_sources(config)
+    try:
+        check_divisible(config.patch, config.depth)
+    except ValueError as error:
+        raise ConfigError(f"--patch and --depth: {error}") from error
+    if any(p > n for p, n in zip(config.patch, config.field_of_view, strict=True)):
+        raise ConfigError(
+            f"--patch {config.patch} is larger than --field-of-view {config.field_of_view}"
+        )
+    for name in ("batch_size", "patches_per_scan", "base_features", "depth", "log_every"):
+        if getattr(config, name) < 1:
+            raise ConfigError(f"--{name.replace('_', '-')} has to be at least 1")
+    if not 0 <= config.artefact_rate < 1:
+        raise ConfigError("--artefact-rate has to lie in [0, 1)")
+    if not 0 <= config.overlap < 1:
+        raise ConfigError("--overlap has to lie in [0, 1)")
+
+
+def network_of(config: Config, num_sources: int) -> UNet:
+    """The network of a stage with so many sources."""
+    return UNet(
+        num_sources=num_sources,
+        base_features=config.base_features,
+        depth=config.depth,
+        level_head=config.level_head,
+    )
+
+
+def plateau_of(config: Config) -> training.PlateauConfig:
+    """The plateau rule's part of the configuration."""
+    return training.PlateauConfig(
+        config.epsilon,
+        config.smallest_epsilon,
+        config.plateau_window,
+        config.plateau_patience,
+        config.plateau_threshold,
+    )
+
+
+def fresh_state(config: Config, stage: str, num_sources: int, task=None) -> training.TrainState:
+    """The state before the first step of a stage."""
+    return training.init_state(
+        _stage_key(config, stage),
+        network_of(config, num_sources),
+        config.patch,
+        config.learning_rate,
+        plateau_of(config),
+        task,
+    )
+
+
+def load_params(config: Config, folder: Path, stage: str, num_sources: int, steps: int):
+    """Parameters of a stage that is trained to its end, or None."""
+    if not (folder / stage).is_dir():
+        return None
+    with checkpoints.open_manager(folder / stage) as manager:
+        if manager.latest_step() != steps:
+            return None
+        like = jax.eval_shape(lambda: fresh_state(config, stage, num_sources))
+        sharding = training.replicated(training.data_mesh(1))
+        like = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), like
+        )
+        return checkpoints.restore(manager, like)[0].params
+
+
+def train_stage(
+    config: Config,
+    folder: Path,
+    stage: str,
+    subjects: Sequence[data.Subject],
+    sources: tuple[Source, ...],
+    frozen: training.Frozen,
+    steps: int,
+    console: Console,
+):
+    """Trains from the last checkpoint, or from the start, to `steps`; returns the parameters.
+
+    Args:
+      config: of the run.
+      folder: of the run.
+      stage: `task`, `teachers/<source>` or `student`: also the folder of its checkpoints.
+      subjects: to train on.
+      sources: artefacts that this stage sees.
+      frozen: networks that it learns from.
+      steps: to train in all.
+      console: for the progress line.
+
+    Raises:
+      StoppedError: after SIGINT or SIGTERM, with a checkpoint saved.
+      DivergedError: the loss is not finite.
+    """
+    # -- Step and state --------------------------------------------------------------------------
+    mesh = training.data_mesh()
+    step_function = training.make_train_step(
+        mesh,
+        network_of(config, len(sources)),
+        sources,
+        frozen,
+        training.SampleConfig(
+            config.patch,
+            config.patches_per_scan,
+            config.artefact_rate,
+            config.bias_field,
+            config.rotation,
+            config.scaling,
+            config.flips,
+        ),
+        training.LossConfig(
+            config.warm_up,
+            config.teacher_input,
+            config.consistency_of,
+            config.consistency_weight,
+            config.gradient_weight,
+            config.ssim_weight,
+        ),
+        config.learning_rate,
+        plateau_of(config),
+    )
+    task = frozen.task if config.start_from_task else None
+    state = fresh_state(config, stage, len(sources), task)
+    state = jax.device_put(state, training.replicated(mesh))
+    key = _stage_key(config, stage)
+    stage_seed = (config.seed + zlib.crc32(stage.encode())) % 2**31
+    iterator = data.batches(subjects, config.batch_size * mesh.size, stage_seed)
+
+    # -- Checkpoint ------------------------------------------------------------------------------
+    manager = checkpoints.open_manager(folder / stage)
+    restored = checkpoints.restore(manager, state)
+    if restored is not None:
+        state, position = restored
+        iterator.set_state(position)
+    first = int(state.step)
+    metrics_path = folder / "metrics.jsonl"
+    run_folder.forget_metrics_after(metrics_path, stage, first)
+
+    # -- Loop ------------------------------------------------------------------------------------
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TextColumn("{task.fields[numbers]}"),
+        TimeRemainingColumn(),
+    )
+    signals: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, frame: signals.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        with (
+            manager,
+            SummaryWriter(str(folder / "tensorboard" / stage)) as writer,
+            Progress(*columns, console=console) as progress,
+        ):
+            line = progress.add_task(stage, total=steps, completed=first, numbers="compiling")
+            since, since_step = time.monotonic(), first
+            for step in range(first + 1, steps + 1):
+                state, metrics = step_function(state, key, next(iterator))
+                if step % config.log_every == 0 or step == steps:
+                    record = {name: float(value) for name, value in metrics.items()}
+                    if not math.isfinite(record["loss"]):
+                        raise DivergedError(
+                            f"{stage}: the loss is {record['loss']} at step {step}; the last "
+                            "checkpoint is good: try a smaller --learning-rate in a new --run-dir"
+                        )
+                    speed = (step - since_step) / (time.monotonic() - since)
+                    since, since_step = time.monotonic(), step
+                    run_folder.append_metrics(
+                        metrics_path,
+                        {"stage": stage, "step": step, "steps_per_second": speed, **record},
+                    )
+                    for name, value in record.items():
+                        writer.add_scalar(name, value, step)
+                    numbers = (
+                        f"loss {record['loss']:.3f}  Dice {record['dice']:.2f}  {speed:.1f} steps/s"
+                    )
+                    progress.update(line, completed=step, numbers=numbers)
+                if step % config.checkpoint_every == 0 or step == steps or signals:
+                    checkpoints.save(manager, state, iterator.get_state())
+                if signals:
+                    raise StoppedError(signals[0], folder / stage)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return state.params
+
+
+def _stage_key(config: Config, stage: str) -> jax.Array:
+    return jax.random.fold_in(jax.random.key(config.seed), zlib.crc32(stage.encode()))

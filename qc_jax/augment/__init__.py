@@ -1,0 +1,26 @@
+"""Artefacts and augmentations as pure functions of a key; needs jax alone."""
+
+from qc_jax.augment.bias_field import apply_bias_field, bias_field
+from qc_jax.augment.compose import alone, apply_sources, compose, draw_severities, rescale
+from qc_jax.augment.kspace import SOURCES, KSpace, Source, filter_lines, to_image, to_k_space
+from qc_jax.augment.spatial import flip, random_flip, random_transform, transform
+
+__all__ = [
+    "SOURCES",
+    "KSpace",
+    "Source",
+    "alone",
+    "apply_bias_field",
+    "apply_sources",
+    "bias_field",
+    "compose",
+    "draw_severities",
+    "filter_lines",
+    "flip",
+    "random_flip",
+    "random_transform",
+    "rescale",
+    "to_image",
+    "to_k_space",
+    "transform",
+]

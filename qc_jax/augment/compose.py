@@ -1,0 +1,81 @@
+"""Several artefacts around one pair of real FFTs, in their physical order, and what was applied.
+
+Images are `(X, Y, Z)` float in [0, 1].  Severities are `(N,)` float, one for each source in the
+order of `sources`, in the unit of the source; `Source.none` where it is absent.
+"""
+
+import zlib
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from qc_jax.augment import kspace
+from qc_jax.augment.kspace import Source
+
+
+def compose(
+    key: jax.Array, image: jax.Array, sources: Sequence[Source], rate: float = 0.5
+) -> tuple[jax.Array, jax.Array]:
+    """Draws severities and applies them.
+
+    Args:
+      key: typed key.
+      image: `(X, Y, Z)`, in [0, 1].
+      sources: in their physical order; nothing else has to be registered anywhere.
+      rate: probability that the image gets any artefact at all.
+
+    Returns:
+      The image, in [0, 1], and the severities `(N,)`.
+    """
+    severities = draw_severities(key, sources, rate)
+    return apply_sources(key, image, sources, severities), severities
+
+
+def draw_severities(key: jax.Array, sources: Sequence[Source], rate: float = 0.5) -> jax.Array:
+    """Severities `(N,)`: every source alike and on its own, so that `rate` of the images get any."""
+    each = 1.0 - (1.0 - rate) ** (1.0 / max(len(sources), 1))
+    severities = []
+    for source in sources:
+        applied_key, severity_key, _ = _source_keys(key, source)
+        severity = source.severity(jax.random.uniform(severity_key))
+        applied = jax.random.bernoulli(applied_key, each)
+        severities.append(jnp.where(applied, severity, source.none))
+    return jnp.stack(severities) if severities else jnp.zeros((0,))
+
+
+def apply_sources(
+    key: jax.Array, image: jax.Array, sources: Sequence[Source], severities: jax.Array
+) -> jax.Array:
+    """Applies every source at its severity; with the same key, a source draws the same details.
+
+    Args:
+      key: typed key.  The key of a source depends on its name alone, so that "artefact i as in that
+        image, by itself" is the same key with the other severities at `none`.
+      image: `(X, Y, Z)`, in [0, 1].
+      sources: in their physical order.
+      severities: `(N,)`.
+
+    Returns:
+      `(X, Y, Z)`, the magnitude scaled to [0, 1].
+    """
+    k_space = kspace.to_k_space(image)
+    for source, severity in zip(sources, severities, strict=True):
+        k_space = source.apply(_source_keys(key, source)[2], k_space, severity)
+    return rescale(kspace.to_image(k_space))
+
+
+def alone(severities: jax.Array, sources: Sequence[Source], index: int) -> jax.Array:
+    """The severities with every source but `index` at none."""
+    none = jnp.asarray([source.none for source in sources], severities.dtype)
+    return jnp.where(jnp.arange(len(sources)) == index, severities, none)
+
+
+def rescale(image: jax.Array) -> jax.Array:
+    """Divides a magnitude image by its maximum; an image of zeros stays zero."""
+    return image / jnp.maximum(jnp.max(image), jnp.finfo(image.dtype).tiny)
+
+
+def _source_keys(key: jax.Array, source: Source) -> jax.Array:
+    """Keys for applying or not, severity and details: stable in the name, not in the position."""
+    return jax.random.split(jax.random.fold_in(key, zlib.crc32(source.name.encode())), 3)

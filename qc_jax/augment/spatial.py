@@ -1,0 +1,63 @@
+"""Rotation, scaling and flips of an image together with its labels.
+
+Images are `(X, Y, Z)` float, labels `(X, Y, Z)` int; rotations in degrees about the centre.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.ndimage import map_coordinates
+
+
+def rotation_matrix(degrees: jax.Array) -> jax.Array:
+    """`(3,)` angles about x, y and z, applied in this order, to a `(3, 3)` matrix."""
+    (cx, cy, cz), (sx, sy, sz) = jnp.cos(jnp.deg2rad(degrees)), jnp.sin(jnp.deg2rad(degrees))
+    about_x = jnp.array([[1.0, 0, 0], [0, cx, -sx], [0, sx, cx]])
+    about_y = jnp.array([[cy, 0, sy], [0, 1.0, 0], [-sy, 0, cy]])
+    about_z = jnp.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1.0]])
+    return about_z @ about_y @ about_x
+
+
+def transform(
+    image: jax.Array, labels: jax.Array, degrees: jax.Array, scale: jax.Array | float
+) -> tuple[jax.Array, jax.Array]:
+    """Rotates and scales: trilinear for the image, nearest neighbour for the labels.
+
+    Args:
+      image: `(X, Y, Z)`.
+      labels: `(X, Y, Z)`.
+      degrees: `(3,)` angles about the axes.
+      scale: above 1 the head grows.
+
+    Returns:
+      Image and labels of the same shape; what comes from outside is 0.
+    """
+    centre = (jnp.asarray(image.shape, jnp.float32)[:, None, None, None] - 1.0) / 2.0
+    grid = jnp.stack(jnp.meshgrid(*map(jnp.arange, image.shape), indexing="ij"))
+    inverse = rotation_matrix(degrees).T / scale
+    coordinates = jnp.einsum("ij,jxyz->ixyz", inverse, grid - centre) + centre
+    moved = map_coordinates(image, coordinates, order=1, mode="constant")
+    return moved, map_coordinates(labels, coordinates, order=0, mode="constant")
+
+
+def random_transform(
+    key: jax.Array, image: jax.Array, labels: jax.Array, degrees: float, scaling: float
+) -> tuple[jax.Array, jax.Array]:
+    """Angles uniform within plus and minus `degrees`, log scale within log(1 + scaling)."""
+    angle_key, scale_key = jax.random.split(key)
+    angles = jax.random.uniform(angle_key, (3,), minval=-degrees, maxval=degrees)
+    limit = jnp.log1p(scaling)
+    scale = jnp.exp(jax.random.uniform(scale_key, minval=-limit, maxval=limit))
+    return transform(image, labels, angles, scale)
+
+
+def flip(image: jax.Array, labels: jax.Array, flipped: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Reverses the axes for which `flipped`, `(3,)` bool, is true."""
+    for axis in range(3):
+        image = jnp.where(flipped[axis], jnp.flip(image, axis), image)
+        labels = jnp.where(flipped[axis], jnp.flip(labels, axis), labels)
+    return image, labels
+
+
+def random_flip(key: jax.Array, image: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Each axis reversed with probability one half."""
+    return flip(image, labels, jax.random.bernoulli(key, shape=(3,)))

@@ -1,0 +1,5 @@
+"""Heads to train and to evaluate on: the embedded population, label maps, image/label pairs."""
+
+from qc_jax.data.loader import Subject, batches, clean_scans, load_subjects, split_subjects
+
+__all__ = ["Subject", "batches", "clean_scans", "load_subjects", "split_subjects"]

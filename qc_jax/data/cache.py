@@ -1,0 +1,46 @@
+"""Arrays that are dear to make, kept beside a checksum."""
+
+import hashlib
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from qc_jax.errors import OutputError
+
+
+def load_or_make(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """The array in `path` (.npy), made and written where it is missing or damaged.
+
+    Args:
+      path: its name has to change with whatever the array depends on; `path.sha256` is beside it.
+      make: returns the array.
+
+    Raises:
+      OutputError: the folder cannot be written.
+    """
+    checksum_path = path.with_suffix(".sha256")
+    if path.exists() and checksum_path.exists():
+        if hashlib.sha256(path.read_bytes()).hexdigest() == checksum_path.read_text():
+            return np.load(path)
+        warnings.warn(f"{path} does not match its checksum and is made again", stacklevel=2)
+    array = make()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.tmp")
+        with partial.open("wb") as file:
+            np.save(file, array)
+        checksum = hashlib.sha256(partial.read_bytes()).hexdigest()
+        partial.replace(path)
+        checksum_path.write_text(checksum)
+    except OSError as error:
+        raise OutputError(f"{path.parent} cannot be written ({error.strerror})") from error
+    return array
+
+
+def default_folder() -> Path:
+    """`QC_JAX_CACHE`, or `qc_jax` in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("QC_JAX_CACHE") or Path(base) / "qc_jax")

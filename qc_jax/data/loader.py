@@ -1,0 +1,124 @@
+"""Subjects, their split, and batches through grain.
+
+A batch is a dict: `image` `(B, X, Y, Z)` float32 in [0, 1], `labels` `(B, X, Y, Z)` int8, and
+`index` `(B,)` int32, the position in the batch from which a sample's key is made.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import grain
+import numpy as np
+
+from qc_jax.data import label_maps, pairs, population, tissues
+from qc_jax.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """One head: either tissue fractions, from which images are drawn, or one fixed image.
+
+    Attributes:
+      name: unique in its data set.
+      labels: `(X, Y, Z)` int8, 1 in grey matter.
+      fractions: `(X, Y, Z, T)` uint8, or None.
+      image: `(X, Y, Z)` float32 in [0, 1], or None.
+    """
+
+    name: str
+    labels: np.ndarray
+    fractions: np.ndarray | None = None
+    image: np.ndarray | None = None
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """An image of this head, `(X, Y, Z)`; of another contrast each time, if it can."""
+        return self.image if self.fractions is None else tissues.draw_image(rng, self.fractions)
+
+
+def load_subjects(
+    data: str,
+    voxel_size: float,
+    field_of_view: tuple[int, int, int],
+    population_size: int,
+    seed: int,
+    cache_folder: Path,
+) -> list[Subject]:
+    """All subjects of a data set.
+
+    Args:
+      data: "" for the embedded population, `labels:DIR` for label maps, else a folder of pairs.
+      voxel_size: of the common grid, in mm.
+      field_of_view: voxels of the common grid.
+      population_size: subjects of the embedded population.
+      seed: of the embedded population.
+      cache_folder: keeps what is dear to make.
+
+    Raises:
+      ConfigError: data that cannot be used, or fewer than three subjects to split.
+    """
+    if data and not data.startswith("labels:"):
+        subjects = []
+        for name, (image, label) in pairs.find_pairs(Path(data)).items():
+            scan, labels = pairs.read_pair(image, label, voxel_size, field_of_view)
+            subjects.append(Subject(name, labels, image=scan))
+    else:
+        if data:
+            folder = Path(data.removeprefix("labels:"))
+            heads = label_maps.load_label_maps(folder, voxel_size, field_of_view, cache_folder)
+        else:
+            config = population.PopulationConfig(population_size, voxel_size, field_of_view, seed)
+            heads = population.load_population(config, cache_folder)
+        subjects = [Subject(n, tissues.labels_of(f), fractions=f) for n, f in heads.items()]
+    if len(subjects) < 3:
+        raise ConfigError(
+            f"{data or 'the population'} holds {len(subjects)} subjects; at least 3 are needed to "
+            "train, validate and test on different people"
+        )
+    return subjects
+
+
+def split_subjects(names: Sequence[str], seed: int) -> dict[str, list[str]]:
+    """Names into train, validation and test, 80/10/10, at least one each; sorted within."""
+    order = np.random.default_rng(seed).permutation(sorted(names))
+    held_back = max(round(0.1 * len(order)), 1)
+    parts = np.split(order, [held_back, 2 * held_back])
+    split = dict(
+        zip(("validation", "test", "train"), (sorted(map(str, p)) for p in parts), strict=True)
+    )
+    return {part: split[part] for part in ("train", "validation", "test")}
+
+
+def batches(subjects: Sequence[Subject], batch_size: int, seed: int) -> grain.DatasetIterator:
+    """An endless, shuffled iterator of batches, whose state can be saved and set.
+
+    Every epoch shuffles anew and draws new contrasts; all of it depends on `seed` alone.
+    """
+
+    def draw(index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        subject = subjects[index]
+        return {"image": subject.draw(rng), "labels": subject.labels}
+
+    dataset = (
+        grain.MapDataset.range(len(subjects))
+        .seed(seed)
+        .shuffle()
+        .repeat()
+        .random_map(draw)
+        .batch(batch_size)
+        .map(_with_index)
+    )
+    options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)
+    return iter(dataset.to_iter_dataset(options))
+
+
+def _with_index(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {**batch, "index": np.arange(len(batch["labels"]), dtype=np.int32)}
+
+
+def clean_scans(
+    subjects: Sequence[Subject], seed: int
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Name, image and labels of every subject, the contrast fixed by seed and position."""
+    for index, subject in enumerate(subjects):
+        yield subject.name, subject.draw(np.random.default_rng([seed, index])), subject.labels

@@ -1,0 +1,173 @@
+"""The embedded population: heads made from the MNI152 template that nilearn ships.
+
+The template is skull-stripped, real scans are not: fluid, bone, soft tissue and fat are laid around
+the brain as shells.  Every subject is the template under a smooth diffeomorphism (a stationary
+velocity field, integrated by scaling and squaring, whose Jacobian is checked to be positive) and an
+affine change of size and pose.  The population depends on its settings alone and is cached with a
+checksum.
+"""
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import nilearn.datasets
+import numpy as np
+from scipy import ndimage
+
+from qc_jax.data import cache
+from qc_jax.data.tissues import TISSUES
+
+_COARSE = 2
+"""Grid of the template while it is deformed, in mm; half the template's memory and time each way."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PopulationConfig:
+    """What determines the population.
+
+    Attributes:
+      subjects: how many.
+      voxel_size: of the isotropic grid, in mm.
+      field_of_view: voxels along x, y and z.
+      seed: of all that is random.
+    """
+
+    subjects: int
+    voxel_size: float
+    field_of_view: tuple[int, int, int]
+    seed: int = 0
+
+    def digest(self) -> str:
+        """Names the cached file; changes with the settings and with the nilearn release."""
+        text = f"1 {self} nilearn {nilearn.__version__}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def load_population(config: PopulationConfig, folder: Path) -> dict[str, np.ndarray]:
+    """Subjects by name, `(X, Y, Z, T)` uint8 fractions each; made once and kept in `folder`."""
+    path = folder / f"population-{config.digest()}.npy"
+    fractions = cache.load_or_make(path, lambda: np.stack(list(make_subjects(config))))
+    return {f"sub-{i + 1:03d}": subject for i, subject in enumerate(fractions)}
+
+
+def make_subjects(config: PopulationConfig) -> Iterator[np.ndarray]:
+    """Yields the fractions of one subject after the other, `(X, Y, Z, T)` uint8."""
+    template = _template()
+    for index in range(config.subjects):
+        rng = np.random.default_rng([config.seed, index])
+        yield _subject(rng, template, config)
+
+
+@functools.cache
+def _template() -> np.ndarray:
+    """Tissue fractions of the template, `(T, X, Y, Z)` float32 on a grid of `_COARSE` mm."""
+    load = lambda image: np.asarray(image.dataobj, np.float32)  # noqa: E731
+    grey = load(nilearn.datasets.load_mni152_gm_template(resolution=_COARSE))
+    white = load(nilearn.datasets.load_mni152_wm_template(resolution=_COARSE))
+    t1 = load(nilearn.datasets.load_mni152_template(resolution=_COARSE))
+    margin = round(30 / _COARSE)
+    grey, white, t1 = (np.pad(np.clip(x, 0, 1), margin) for x in (grey, white, t1))
+
+    brain = ndimage.binary_fill_holes(ndimage.binary_closing(t1 > 0.05, iterations=2))
+    outside = ndimage.distance_transform_edt(~brain) * _COARSE
+    fractions = dict.fromkeys(TISSUES, 0.0)
+    inside = ndimage.gaussian_filter(brain.astype(np.float32), 0.5)
+    fractions["grey_matter"], fractions["white_matter"] = grey, white
+    fractions["fluid"] = np.clip(np.where(outside < 3, 1.0, inside) - grey - white, 0, 1)
+    # Thickness of the shells in mm, beyond the fluid: bone to 9, soft tissue to 12, fat to 16.
+    for tissue, start, end in (("bone", 3, 9), ("soft_tissue", 9, 12), ("fat", 12, 16)):
+        fractions[tissue] = ((outside >= start) & (outside < end)).astype(np.float32)
+    stacked = np.stack([np.broadcast_to(fractions[t], grey.shape) for t in TISSUES])
+    stacked[0] = np.clip(1 - stacked.sum(axis=0), 0, 1)
+    return (stacked / stacked.sum(axis=0)).astype(np.float32)
+
+
+def _subject(rng: np.random.Generator, template: np.ndarray, config: PopulationConfig):
+    shape = template.shape[1:]
+    displacement = _diffeomorphism(rng, shape)
+    affine = _random_affine(rng)
+    grid = np.stack(
+        np.meshgrid(*(np.arange(n, dtype=np.float32) for n in config.field_of_view), indexing="ij")
+    )
+    centre_out = (np.array(config.field_of_view) - 1) / 2
+    centre_in = (np.array(shape) - 1) / 2 + np.array([0, 0, -2])
+    offset = (grid - centre_out[:, None, None, None]) * (config.voxel_size / _COARSE)
+    coordinates = np.einsum("ij,jxyz->ixyz", affine, offset) + centre_in[:, None, None, None]
+    coordinates += np.stack(
+        [ndimage.map_coordinates(d, coordinates, order=1, mode="nearest") for d in displacement]
+    )
+    # The voxel averages over its own size: without it a coarse grid would alias thin sheets.
+    sigma = 0.5 * max(config.voxel_size / _COARSE - 0.6, 0.0)
+    fractions = np.stack(
+        [
+            ndimage.map_coordinates(
+                ndimage.gaussian_filter(t, sigma) if sigma else t,
+                coordinates,
+                order=1,
+                mode="constant",
+                cval=float(i == 0),
+            )
+            for i, t in enumerate(template)
+        ],
+        axis=-1,
+    )
+    fractions /= fractions.sum(axis=-1, keepdims=True)
+    rounded = np.rint(255 * fractions[..., 1:]).astype(np.int16)
+    air = np.clip(255 - rounded.sum(axis=-1), 0, 255)
+    return np.concatenate([air[..., None], rounded], axis=-1).astype(np.uint8)
+
+
+def _random_affine(rng: np.random.Generator) -> np.ndarray:
+    """Output to input: up to 8 degrees about each axis, sizes within 8 %, shear within 3 %."""
+    angles = np.deg2rad(rng.uniform(-8, 8, 3))
+    matrix = np.diag(np.exp(rng.uniform(-0.08, 0.08, 3))) + np.triu(
+        rng.uniform(-0.03, 0.03, (3, 3)), 1
+    )
+    for axis, angle in enumerate(angles):
+        i, j = (k for k in range(3) if k != axis)
+        rotation = np.eye(3)
+        rotation[i, i] = rotation[j, j] = np.cos(angle)
+        rotation[i, j], rotation[j, i] = -np.sin(angle), np.sin(angle)
+        matrix = rotation @ matrix
+    return matrix
+
+
+def _diffeomorphism(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """A smooth displacement in voxels, `(3, X, Y, Z)`, of positive Jacobian everywhere.
+
+    Halves the velocity until the Jacobian is positive; smooth fields of this size hardly ever need it.
+    """
+    coarse = tuple(-(-n // 4) for n in shape)
+    velocity = np.stack(
+        [ndimage.gaussian_filter(rng.standard_normal(coarse), 2.0) for _ in range(3)]
+    )
+    velocity *= rng.uniform(1.0, 2.5) / velocity.std() / _COARSE
+    while True:
+        displacement = _integrate(velocity / 4)
+        if jacobian_determinant(displacement).min() > 0.05:
+            break
+        velocity = velocity / 2
+    zoom = [n / c for n, c in zip(shape, coarse, strict=True)]
+    return np.stack([ndimage.zoom(4 * d, zoom, order=1, mode="nearest") for d in displacement])
+
+
+def _integrate(velocity: np.ndarray, squarings: int = 5) -> np.ndarray:
+    """exp(velocity) by scaling and squaring: u <- u + u(x + u), `squarings` times."""
+    grid = np.stack(np.meshgrid(*map(np.arange, velocity.shape[1:]), indexing="ij"))
+    displacement = velocity / 2**squarings
+    for _ in range(squarings):
+        moved = grid + displacement
+        displacement = displacement + np.stack(
+            [ndimage.map_coordinates(d, moved, order=1, mode="nearest") for d in displacement]
+        )
+    return displacement
+
+
+def jacobian_determinant(displacement: np.ndarray) -> np.ndarray:
+    """Determinant of the Jacobian of x + displacement, `(3, X, Y, Z)` in voxels to `(X, Y, Z)`."""
+    gradient = np.stack([np.stack(np.gradient(d)) for d in displacement])
+    jacobian = np.moveaxis(gradient, (0, 1), (-2, -1)) + np.eye(3)
+    return np.linalg.det(jacobian)

@@ -1,0 +1,31 @@
+"""Errors that a user can put right: one sentence, and the exit code of the command that meets it."""
+
+
+class QcJaxError(Exception):
+    """Says in one sentence which file or field, what is wrong and what to do."""
+
+    exit_code = 1
+
+
+class ConfigError(QcJaxError):
+    """Wrong usage, configuration or data."""
+
+    exit_code = 2
+
+
+class CheckpointError(QcJaxError):
+    """A model or checkpoint that is missing, unreadable or not of this run."""
+
+    exit_code = 3
+
+
+class OutputError(QcJaxError):
+    """The output cannot be written."""
+
+    exit_code = 4
+
+
+class DivergedError(QcJaxError):
+    """Training produced numbers that are not finite."""
+
+    exit_code = 5

@@ -1,0 +1,135 @@
+"""The losses of Shaw et al. (MIDL 2020), Eq. 4 to 7.
+
+Logits are `(..., K)` float, labels `(...)` int in [0, K), variances `(...)` positive.  Losses per
+voxel keep the shape of the labels, the caller takes the mean; the terms of Eq. 7 compare whole maps
+`(B, X, Y, Z)` and return one number.
+"""
+
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+
+from qc_jax import uncertainty
+
+SSIM_WEIGHT = 0.1
+"""lambda of Eq. 7."""
+
+
+def weighted_cross_entropy(
+    logits: jax.Array, labels: jax.Array, variance: jax.Array, epsilon: float | jax.Array
+) -> jax.Array:
+    """Eq. 4: CE / (variance + epsilon) + 1/2 log(variance + epsilon), per voxel.
+
+    CE is the unscaled cross-entropy of softmax(logits).  At its minimum over the variance,
+    variance + epsilon = 2 CE.
+
+    Args:
+      logits: `(..., K)`.
+      labels: `(...)`, int.
+      variance: `(...)`, positive.
+      epsilon: keeps the weight finite; the smaller, the dearer a confident mistake.
+
+    Returns:
+      `(...)`.
+
+    Raises:
+      AssertionError: the shapes do not fit.
+    """
+    chex.assert_equal_shape([labels, variance])
+    chex.assert_equal_shape_prefix([logits, labels], labels.ndim)
+    cross_entropy = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    softened = variance + epsilon
+    return cross_entropy / softened + 0.5 * jnp.log(softened)
+
+
+def combined_loss(
+    logits: jax.Array, labels: jax.Array, log_variance: jax.Array, epsilon: float | jax.Array
+) -> jax.Array:
+    """Eq. 5: Eq. 4 with the variance of the task plus those of all sources.
+
+    Args:
+      logits: `(..., K)`.
+      labels: `(...)`, int.
+      log_variance: `(..., 1 + N)`, the task first.
+      epsilon: as in Eq. 4.
+
+    Returns:
+      `(...)`.
+    """
+    total = uncertainty.total_variance(log_variance)
+    return weighted_cross_entropy(logits, labels, total, epsilon)
+
+
+def consistency(
+    predicted: jax.Array,
+    target: jax.Array,
+    gradient_weight: float = 1.0,
+    ssim_weight: float = SSIM_WEIGHT,
+) -> jax.Array:
+    """Eq. 7: L1 + L_grad + 0.1 L_SSIM between two maps of uncertainty.
+
+    Args:
+      predicted: `(B, X, Y, Z)`.
+      target: the same shape, from the frozen network.
+      gradient_weight: 1 in the paper.
+      ssim_weight: 0.1 in the paper.
+
+    Returns:
+      A scalar, 0 for equal maps.
+
+    Raises:
+      AssertionError: the shapes differ or are not `(B, X, Y, Z)`.
+    """
+    chex.assert_rank([predicted, target], 4)
+    chex.assert_equal_shape([predicted, target])
+    return (
+        jnp.mean(jnp.abs(predicted - target))
+        + gradient_weight * gradient_loss(predicted, target)
+        + ssim_weight * ssim_loss(predicted, target)
+    )
+
+
+def gradient_loss(predicted: jax.Array, target: jax.Array) -> jax.Array:
+    """L_grad: L1 of the differences between neighbouring voxels, summed over the three axes."""
+    difference = predicted - target
+    return sum(jnp.mean(jnp.abs(jnp.diff(difference, axis=axis))) for axis in (1, 2, 3))
+
+
+def ssim_loss(predicted: jax.Array, target: jax.Array) -> jax.Array:
+    """L_SSIM: 1 - mean structural similarity."""
+    return 1.0 - jnp.mean(ssim(predicted, target))
+
+
+def ssim(
+    predicted: jax.Array, target: jax.Array, dynamic_range: float | jax.Array = 1.0
+) -> jax.Array:
+    """Simplified structural similarity: a uniform window of 3x3x3 voxels.
+
+    The constants are those of Wang et al. (2004), c1 = (0.01 L)^2 and c2 = (0.03 L)^2, with the
+    dynamic range L = 1: a variance of 1 in logit space is where Eq. 1 leaves the logits as they
+    are.  Moments are those of the population (divided by 27), over windows wholly inside.
+
+    Args:
+      predicted: `(B, X, Y, Z)`.
+      target: the same shape.
+      dynamic_range: L.
+
+    Returns:
+      `(B, X - 2, Y - 2, Z - 2)`, within [-1, 1].
+    """
+    c1, c2 = (0.01 * dynamic_range) ** 2, (0.03 * dynamic_range) ** 2
+    mean_p, mean_t = _mean_3x3x3(predicted), _mean_3x3x3(target)
+    var_p = _mean_3x3x3(predicted * predicted) - mean_p * mean_p
+    var_t = _mean_3x3x3(target * target) - mean_t * mean_t
+    covariance = _mean_3x3x3(predicted * target) - mean_p * mean_t
+    luminance = (2 * mean_p * mean_t + c1) / (mean_p**2 + mean_t**2 + c1)
+    structure = (2 * covariance + c2) / (var_p + var_t + c2)
+    return luminance * structure
+
+
+def _mean_3x3x3(x: jax.Array) -> jax.Array:
+    for axis in (1, 2, 3):
+        size = x.shape[axis] - 2
+        x = sum(jax.lax.slice_in_dim(x, k, k + size, axis=axis) for k in range(3)) / 3.0
+    return x

@@ -1,0 +1,159 @@
+"""The 3-D U-Net with two heads: class logits and log-variances.
+
+No-new-net (Isensee et al. 2018) as in NiftyNet, section 5 of Shaw et al. (MIDL 2020): at every level
+two 3x3x3 convolutions, each with instance norm and leaky ReLU; max-pooling by 2; the second
+convolution of a decoder level halves the features, then trilinear up-sampling by 2.  Two 1x1x1
+convolutions without norm read the last features.
+
+Images are `(B, X, Y, Z, 1)` float32, log-variances `(B, X, Y, Z, 1 + N)` with the task first.
+"""
+
+from collections.abc import Sequence
+
+import chex
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from qc_jax import conv
+
+_EPSILON = 1e-5
+
+
+class UNet(nn.Module):
+    """Segmentation and heteroscedastic uncertainty in one network.
+
+    Attributes:
+      num_sources: N, the artefacts whose variance is predicted beside the task's.
+      num_classes: K, background and grey matter by default.
+      base_features: channels of the first level; every level below doubles them.
+      depth: number of levels; the input has to be divisible by `2 ** (depth - 1)`.
+      level_head: adds to every log-variance a function of the spread of each encoder channel over
+        the window.  Instance norm removes exactly this level, and the noise level is just that.
+    """
+
+    num_sources: int = 0
+    num_classes: int = 2
+    base_features: int = 30
+    depth: int = 5
+    level_head: bool = False
+
+    @nn.compact
+    def __call__(self, image: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Segments a batch of images.
+
+        Args:
+          image: `(B, X, Y, Z, 1)`, float32 in [0, 1].
+
+        Returns:
+          Logits `(B, X, Y, Z, K)` and log-variances `(B, X, Y, Z, 1 + N)`.
+
+        Raises:
+          AssertionError: not five axes or not one channel.
+          ValueError: an axis is not divisible by `2 ** (depth - 1)`.
+        """
+        chex.assert_shape(image, (None, None, None, None, 1))
+        check_divisible(image.shape[1:4], self.depth)
+        features = [self.base_features * 2**level for level in range(self.depth)]
+        levels = []
+
+        x, skips = image, []
+        for level, width in enumerate(features[:-1]):
+            x = self._convolve([x], width, f"encoder_{level}_first", levels)
+            x = self._convolve([x], width, f"encoder_{level}_second", levels)
+            skips.append(x)
+            x = max_pool(x)
+        x = self._convolve([x], features[-1], "bottleneck_first", levels)
+        if self.depth > 1:
+            x = self._convolve([x], features[-2], "bottleneck_second", levels)
+        for level in reversed(range(self.depth - 1)):
+            width, narrow = features[level], features[max(level - 1, 0)]
+            x = self._convolve([skips[level], upsample(x)], width, f"decoder_{level}_first", None)
+            x = self._convolve([x], narrow, f"decoder_{level}_second", None)
+
+        logits = nn.Dense(self.num_classes, name="logits")(x)
+        log_variance = nn.Dense(
+            1 + self.num_sources, name="log_variance", kernel_init=nn.initializers.normal(1e-2)
+        )(x)
+        if self.level_head:
+            log_variance += self._level(jnp.concatenate(levels, axis=-1))
+        return logits, log_variance
+
+    def _convolve(self, inputs, width: int, name: str, levels: list | None) -> jax.Array:
+        """Convolution over the concatenated inputs, instance norm, leaky ReLU.
+
+        The inputs are convolved one by one and summed, which spares the concatenated copy.
+        """
+        channels = sum(x.shape[-1] for x in inputs)
+        kernel = self.param(
+            f"{name}_kernel",
+            nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal"),
+            (3, 3, 3, channels, width),
+        )
+        scale = self.param(f"{name}_scale", nn.initializers.ones, (width,))
+        bias = self.param(f"{name}_bias", nn.initializers.zeros, (width,))
+        first, out = 0, 0.0
+        for x in inputs:
+            last = first + x.shape[-1]
+            out += conv.conv3d(x, kernel[..., first:last, :])
+            first = last
+        if levels is not None:
+            levels.append(log_spread(out))
+        return leaky_relu(instance_norm(out, scale, bias))
+
+    def _level(self, levels: jax.Array) -> jax.Array:
+        """`(B, channels)` log standard deviations to `(B, 1, 1, 1, 1 + N)`."""
+        hidden = nn.leaky_relu(nn.Dense(32, name="level_hidden")(levels))
+        out = nn.Dense(
+            1 + self.num_sources, name="level_out", kernel_init=nn.initializers.normal(1e-2)
+        )(hidden)
+        return out[:, None, None, None, :]
+
+
+def check_divisible(shape: Sequence[int], depth: int) -> None:
+    """Raises ValueError where a network of `depth` levels cannot halve `shape` often enough."""
+    divisor = 2 ** (depth - 1)
+    if any(size % divisor or size <= 0 for size in shape):
+        raise ValueError(
+            f"a window of {'x'.join(map(str, shape))} voxels cannot be halved {depth - 1} times: "
+            f"make every edge a multiple of {divisor}, or the network less deep"
+        )
+
+
+def instance_norm(x: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
+    """Zero mean and unit variance over the three axes of each channel, then `scale` and `bias`."""
+    mean = jnp.mean(x, axis=(1, 2, 3), keepdims=True)
+    variance = jnp.mean(jnp.square(x - mean), axis=(1, 2, 3), keepdims=True)
+    return (x - mean) * (scale * jax.lax.rsqrt(variance + _EPSILON)) + bias
+
+
+def log_spread(x: jax.Array) -> jax.Array:
+    """Log standard deviation over the three axes, `(B, X, Y, Z, C)` to `(B, C)`."""
+    return 0.5 * jnp.log(jnp.var(x, axis=(1, 2, 3)) + _EPSILON)
+
+
+def leaky_relu(x: jax.Array) -> jax.Array:
+    """max(x, 0.01 x)."""
+    return nn.leaky_relu(x, 0.01)
+
+
+def max_pool(x: jax.Array) -> jax.Array:
+    """Maximum over blocks of 2x2x2 voxels."""
+    batch, *shape, channels = x.shape
+    halved = [size // 2 for size in shape]
+    blocks = x.reshape(batch, halved[0], 2, halved[1], 2, halved[2], 2, channels)
+    return blocks.max(axis=(2, 4, 6))
+
+
+def upsample(x: jax.Array) -> jax.Array:
+    """Trilinear interpolation to twice the size, voxel centres aligned, edges repeated."""
+    for axis in (1, 2, 3):
+        size = x.shape[axis]
+        first = jax.lax.slice_in_dim(x, 0, 1, axis=axis)
+        last = jax.lax.slice_in_dim(x, size - 1, size, axis=axis)
+        padded = jnp.concatenate([first, x, last], axis=axis)
+        before = jax.lax.slice_in_dim(padded, 0, size, axis=axis)
+        after = jax.lax.slice_in_dim(padded, 2, size + 2, axis=axis)
+        pair = jnp.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], axis=axis + 1)
+        x = pair.reshape(*x.shape[:axis], 2 * size, *x.shape[axis + 1 :])
+    return x

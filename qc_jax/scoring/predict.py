@@ -1,0 +1,106 @@
+"""Whole volumes through a network that was trained on patches.
+
+Windows of the training size (instance norm depends on it) cover the volume with overlap; within
+each, Eq. 1 is taken, and probabilities and variances, not logits, are blended with Gaussian weights.
+"""
+
+import functools
+import itertools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from qc_jax import uncertainty
+from qc_jax.network import UNet
+
+
+class Prediction(NamedTuple):
+    """What the network says of one volume.
+
+    Attributes:
+      probabilities: `(X, Y, Z, K)`, softmax scaled by the total variance (Eq. 1).
+      variances: `(X, Y, Z, 1 + N)`, the task first.
+    """
+
+    probabilities: np.ndarray
+    variances: np.ndarray
+
+    @property
+    def segmentation(self) -> np.ndarray:
+        """`(X, Y, Z)` int, the class of highest probability."""
+        return np.argmax(self.probabilities, axis=-1)
+
+
+def predict(
+    network: UNet,
+    params: Any,
+    image: np.ndarray,
+    window: Sequence[int],
+    overlap: float = 0.25,
+    batch_size: int = 8,
+) -> Prediction:
+    """Segments a volume of any size and predicts its variances.
+
+    Args:
+      network: as trained.
+      params: of the network.
+      image: `(X, Y, Z)`, in [0, 1]; padded with zeros where smaller than the window.
+      window: voxels along x, y and z, those of the training patches.
+      overlap: share of a window's edge that its neighbour covers as well, in [0, 1).
+      batch_size: windows at a time.
+
+    Raises:
+      ValueError: overlap not in [0, 1).
+    """
+    if not 0 <= overlap < 1:
+        raise ValueError(f"overlap is {overlap}, but has to lie in [0, 1)")
+    padding = [(0, max(w - n, 0)) for n, w in zip(image.shape, window, strict=True)]
+    padded = np.pad(image, padding)
+    corners = list(
+        itertools.product(
+            *(_starts(n, w, overlap) for n, w in zip(padded.shape, window, strict=True))
+        )
+    )
+    weight = _gaussian(window)
+    total = np.zeros(padded.shape, np.float32)
+    channels = network.num_classes + 1 + network.num_sources
+    blended = np.zeros((*padded.shape, channels), np.float32)
+    for first in range(0, len(corners), batch_size):
+        windows = [
+            tuple(slice(c, c + w) for c, w in zip(corner, window, strict=True))
+            for corner in corners[first : first + batch_size]
+        ]
+        inputs = np.zeros((batch_size, *window, 1), np.float32)
+        for i, where in enumerate(windows):
+            inputs[i, ..., 0] = padded[where]
+        outputs = np.asarray(_apply(network, params, inputs))
+        for where, output in zip(windows, outputs, strict=False):
+            blended[where] += weight[..., None] * output
+            total[where] += weight
+    blended = (blended / total[..., None])[tuple(slice(n) for n in image.shape)]
+    return Prediction(blended[..., : network.num_classes], blended[..., network.num_classes :])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply(network: UNet, params: Any, images: jax.Array) -> jax.Array:
+    logits, log_variance = network.apply(params, images)
+    total = uncertainty.total_variance(log_variance)
+    probabilities = uncertainty.scaled_softmax(logits, total)
+    return jax.numpy.concatenate([probabilities, uncertainty.variance(log_variance)], axis=-1)
+
+
+def _starts(size: int, window: int, overlap: float) -> np.ndarray:
+    """First voxels of evenly spread windows that overlap at least so much."""
+    stride = max(int(window * (1 - overlap)), 1)
+    number = -(-(size - window) // stride) + 1
+    return np.rint(np.linspace(0, size - window, number)).astype(int)
+
+
+def _gaussian(window: Sequence[int]) -> np.ndarray:
+    """Weights that fall off from the centre, sigma an eighth of the edge, above 1e-3 everywhere."""
+    axes = [np.arange(w) - (w - 1) / 2 for w in window]
+    lines = [np.exp(-0.5 * (a / (w / 8)) ** 2) for a, w in zip(axes, window, strict=True)]
+    weight = lines[0][:, None, None] * lines[1][:, None] * lines[2]
+    return np.maximum(weight, 1e-3).astype(np.float32)

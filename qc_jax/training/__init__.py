@@ -1,0 +1,20 @@
+"""Training: what each stage learns, one sharded step for all, the plateau rule, checkpoints."""
+
+from qc_jax.training.plateau import PlateauConfig
+from qc_jax.training.stages import Frozen, LossConfig, Sample, SampleConfig, make_sample, stage_loss
+from qc_jax.training.step import TrainState, data_mesh, init_state, make_train_step, replicated
+
+__all__ = [
+    "Frozen",
+    "LossConfig",
+    "PlateauConfig",
+    "Sample",
+    "SampleConfig",
+    "TrainState",
+    "data_mesh",
+    "init_state",
+    "make_sample",
+    "make_train_step",
+    "replicated",
+    "stage_loss",
+]

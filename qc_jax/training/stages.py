@@ -1,0 +1,240 @@
+"""What each stage shows its network, what it freezes and what it minimises (section 3).
+
+* `task`: clean images, Eq. 4.
+* `teacher`: images with one artefact, Eq. 6; the task network is frozen.
+* `student`: images with all artefacts, Eq. 5 and a consistency term for every variance; the task
+  network and all teachers are frozen.
+
+The three are one loss: a stage is its sources and its frozen networks.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from qc_jax import augment, losses, uncertainty
+from qc_jax.augment import Source
+from qc_jax.network import UNet
+
+Params = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleConfig:
+    """How a sample is made from a scan.
+
+    Attributes:
+      patch: voxels of the cut-out along x, y and z.
+      patches: cut-outs from every scan.
+      artefact_rate: share of the scans that get any artefact.
+      bias_field: coefficients of the bias field lie within plus and minus this; 0 leaves it out.
+      rotation: largest angle about each axis, in degrees; with `scaling` 0, 0 leaves both out.
+      scaling: largest change of size.
+      flips: whether axes are reversed.
+    """
+
+    patch: tuple[int, int, int]
+    patches: int = 1
+    artefact_rate: float = 0.5
+    bias_field: float = 0.3
+    rotation: float = 0.0
+    scaling: float = 0.0
+    flips: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+    """The choices that the paper leaves open, at its own reading.
+
+    Attributes:
+      warm_up: first steps of the task network that minimise the plain cross-entropy.
+      teacher_input: `own` shows teacher i the image with artefact i alone and the task network the
+        clean one; `same` shows all of them the student's image.
+      consistency_of: Eq. 7 compares `variance` or `log_variance`.
+      consistency_weight: of every consistency term.
+      gradient_weight: of L_grad in Eq. 7.
+      ssim_weight: of L_SSIM in Eq. 7.
+    """
+
+    warm_up: int = 0
+    teacher_input: Literal["own", "same"] = "own"
+    consistency_of: Literal["variance", "log_variance"] = "variance"
+    consistency_weight: float = 1.0
+    gradient_weight: float = 1.0
+    ssim_weight: float = losses.SSIM_WEIGHT
+
+
+class Frozen(NamedTuple):
+    """Networks that a stage learns from; their parameters never change.
+
+    Attributes:
+      task: parameters of the task network, or None in the task stage.
+      teachers: parameters of one teacher for each source in the student stage, else empty.
+    """
+
+    task: Params | None = None
+    teachers: tuple[Params, ...] = ()
+
+
+class Sample(NamedTuple):
+    """Patches of one scan, `P` of them.
+
+    Attributes:
+      image: `(P, x, y, z, 1)`, what the network that is trained sees.
+      labels: `(P, x, y, z)`.
+      clean: as `image`, what the frozen task network sees.
+      own: `(N, P, x, y, z, 1)`, what each frozen teacher sees; N = 0 without teachers.
+      severities: `(N,)`.
+    """
+
+    image: jax.Array
+    labels: jax.Array
+    clean: jax.Array
+    own: jax.Array
+    severities: jax.Array
+
+
+def make_sample(
+    key: jax.Array,
+    image: jax.Array,
+    labels: jax.Array,
+    sources: tuple[Source, ...],
+    config: SampleConfig,
+    with_own: bool,
+) -> Sample:
+    """Augments a whole scan, draws artefacts in its k-space and cuts patches.
+
+    Args:
+      key: typed key of this sample.
+      image: `(X, Y, Z)`, in [0, 1].
+      labels: `(X, Y, Z)`.
+      sources: the artefacts that may appear.
+      config: see `SampleConfig`.
+      with_own: whether to make the image of each artefact alone.
+    """
+    spatial_key, flip_key, bias_key, artefact_key, patch_key = jax.random.split(key, 5)
+    if config.rotation or config.scaling:
+        image, labels = augment.random_transform(
+            spatial_key, image, labels, config.rotation, config.scaling
+        )
+    if config.flips:
+        image, labels = augment.random_flip(flip_key, image, labels)
+    if config.bias_field:
+        image = augment.bias_field(bias_key, image, config.bias_field)
+    clean = augment.rescale(image)
+
+    severities = augment.draw_severities(artefact_key, sources, config.artefact_rate)
+    corrupted = clean
+    if sources:
+        corrupted = augment.apply_sources(artefact_key, clean, sources, severities)
+    own = jnp.zeros((0, *image.shape))
+    if with_own:
+        own = jnp.stack(
+            [
+                augment.apply_sources(
+                    artefact_key, clean, (source,), augment.alone(severities, sources, i)[i : i + 1]
+                )
+                for i, source in enumerate(sources)
+            ]
+        )
+
+    room = jnp.asarray(image.shape) - jnp.asarray(config.patch) + 1
+    origins = jax.random.randint(patch_key, (config.patches, 3), 0, room)
+
+    def cut(volume):
+        slices = [jax.lax.dynamic_slice(volume, origin, config.patch) for origin in origins]
+        return jnp.stack(slices)
+
+    return Sample(
+        image=cut(corrupted)[..., None],
+        labels=cut(labels),
+        clean=cut(clean)[..., None],
+        own=jax.vmap(cut)(own)[..., None],
+        severities=severities,
+    )
+
+
+def stage_loss(
+    params: Params,
+    sample: Sample,
+    network: UNet,
+    frozen: Frozen,
+    epsilon: jax.Array,
+    step: jax.Array,
+    config: LossConfig,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """The loss of a stage (Eq. 4, 5 or 6, by its sources and frozen networks) and what to log.
+
+    Args:
+      params: of the network that is trained.
+      sample: patches in one batch: `image` is `(B, x, y, z, 1)`, `own` `(N, B, x, y, z, 1)`.
+      network: predicts as many sources as the stage has.
+      frozen: the networks to learn from.
+      epsilon: of Eq. 4.
+      step: counts from 0.
+      config: see `LossConfig`.
+
+    Returns:
+      The loss, and its parts with the Dice coefficient of the batch.
+    """
+    logits, log_variance = network.apply(params, sample.image)
+    segmentation = jnp.mean(losses.combined_loss(logits, sample.labels, log_variance, epsilon))
+    if frozen.task is None and config.warm_up:
+        plain = jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, sample.labels))
+        segmentation = jnp.where(step < config.warm_up, plain, segmentation)
+
+    targets = frozen_log_variances(sample, network, frozen, config.teacher_input)
+    scale = uncertainty.variance if config.consistency_of == "variance" else lambda s: s
+    agreement = sum(
+        losses.consistency(
+            scale(log_variance[..., channel]),
+            scale(target),
+            config.gradient_weight,
+            config.ssim_weight,
+        )
+        for channel, target in enumerate(targets)
+    )
+    loss = segmentation + config.consistency_weight * agreement
+    predicted = jnp.argmax(logits, axis=-1)
+    overlap = jnp.sum((predicted == 1) & (sample.labels == 1))
+    dice = 2 * overlap / jnp.maximum(jnp.sum(predicted == 1) + jnp.sum(sample.labels == 1), 1)
+    return loss, {
+        "loss": loss,
+        "segmentation": segmentation,
+        "consistency": jnp.asarray(agreement, jnp.float32),
+        "dice": dice,
+    }
+
+
+def frozen_log_variances(
+    sample: Sample, network: UNet, frozen: Frozen, teacher_input: str
+) -> list[jax.Array]:
+    """Pseudo-labels for the first channels of the network: the task, then a source per teacher."""
+    if frozen.task is None:
+        return []
+    same = teacher_input == "same"
+    task = network.clone(num_sources=0).apply(frozen.task, sample.image if same else sample.clean)
+    targets = [task[1][..., 0]]
+    for i, params in enumerate(frozen.teachers):
+        seen = sample.image if same else sample.own[i]
+        targets.append(network.clone(num_sources=1).apply(params, seen)[1][..., 1])
+    return jax.lax.stop_gradient(targets)
+
+
+def start_from(task: Params, params: Params) -> Params:
+    """Fresh parameters with all that the task network has; new variance channels stay fresh."""
+
+    def take(path, fresh):
+        trained = task
+        for part in path:
+            trained = trained[part.key]
+        if trained.shape == fresh.shape:
+            return trained
+        # Only the heads differ: the last axis counts the variances, the task first.
+        return fresh.at[..., : trained.shape[-1]].set(trained)
+
+    return jax.tree_util.tree_map_with_path(take, params)

@@ -1,0 +1,139 @@
+"""One training step for every stage: augmentation, loss, gradient and update on the device.
+
+The batch is sharded over the mesh axis `data`, the state is replicated.  A sample's key comes from
+the step and the sample's index in the batch, so that nothing depends on the number of devices.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from qc_jax.augment import Source
+from qc_jax.network import UNet
+from qc_jax.training import plateau, stages
+
+
+class TrainState(NamedTuple):
+    """Everything that changes from step to step.
+
+    Attributes:
+      params: of the network.
+      optimiser: state of Adam.
+      plateau: state of the plateau rule.
+      step: int32, steps done.
+    """
+
+    params: Any
+    optimiser: Any
+    plateau: Any
+    step: jax.Array
+
+
+def data_mesh(devices: int | None = None) -> Mesh:
+    """A mesh of one axis, `data`, over the first `devices`, all by default."""
+    return Mesh(np.array(jax.devices()[:devices]), ("data",))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The sharding of a `TrainState`."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def init_state(
+    key: jax.Array,
+    network: UNet,
+    patch: tuple[int, int, int],
+    learning_rate: float,
+    plateau_config: plateau.PlateauConfig,
+    task: stages.Params | None = None,
+) -> TrainState:
+    """A fresh state; with `task`, the parameters start from those of the task network."""
+    params = network.init(key, jnp.zeros((1, *patch, 1)))
+    if task is not None:
+        params = stages.start_from(task, params)
+    return TrainState(
+        params=params,
+        optimiser=optax.adam(learning_rate).init(params),
+        plateau=plateau.plateau_rule(plateau_config).init(params),
+        step=jnp.zeros((), jnp.int32),
+    )
+
+
+def make_train_step(
+    mesh: Mesh,
+    network: UNet,
+    sources: tuple[Source, ...],
+    frozen: stages.Frozen,
+    sample_config: stages.SampleConfig,
+    loss_config: stages.LossConfig,
+    learning_rate: float,
+    plateau_config: plateau.PlateauConfig,
+) -> Callable[[TrainState, jax.Array, dict[str, jax.Array]], tuple[TrainState, dict]]:
+    """Compiles `(state, key, batch) -> (state, metrics)`; the state's buffers are donated.
+
+    Args:
+      mesh: with the axis `data`; the batch size has to be a multiple of its size.
+      network: what is trained.
+      sources: artefacts of this stage, one variance channel each.
+      frozen: parameters closed over; they get no gradient and no optimiser state.
+      sample_config: how samples are made.
+      loss_config: what is minimised.
+      learning_rate: of Adam, before the plateau rule.
+      plateau_config: of the plateau rule.
+    """
+    optimiser = optax.adam(learning_rate)
+    rule = plateau.plateau_rule(plateau_config)
+    with_own = bool(frozen.teachers) and loss_config.teacher_input == "own"
+
+    def device_step(state, key, batch):
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(
+            jax.random.fold_in(key, state.step), batch["index"]
+        )
+        samples = jax.vmap(
+            lambda k, image, labels: stages.make_sample(
+                k, image, labels.astype(jnp.int32), sources, sample_config, with_own
+            )
+        )(keys, batch["image"], batch["labels"])
+        samples = _one_batch(samples)
+        epsilon = plateau.epsilon(plateau_config, state.plateau)
+        (_, metrics), gradient = jax.value_and_grad(stages.stage_loss, has_aux=True)(
+            state.params, samples, network, frozen, epsilon, state.step, loss_config
+        )
+        gradient, metrics = jax.lax.pmean((gradient, metrics), "data")
+        updates, optimiser_state = optimiser.update(gradient, state.optimiser, state.params)
+        updates, plateau_state = rule.update(
+            updates, state.plateau, state.params, value=metrics["loss"]
+        )
+        params = optax.apply_updates(state.params, updates)
+        metrics |= {"epsilon": epsilon, "learning_rate": learning_rate * state.plateau.scale}
+        return TrainState(params, optimiser_state, plateau_state, state.step + 1), metrics
+
+    whole, split = PartitionSpec(), PartitionSpec("data")
+    # The convolution's hand-written gradient gives a kernel gradient per device; `pmean` above
+    # joins them, which the check of varying axes cannot know.
+    sharded = jax.shard_map(
+        device_step,
+        mesh=mesh,
+        in_specs=(whole, whole, split),
+        out_specs=(whole, whole),
+        check_vma=False,
+    )
+    return jax.jit(sharded, donate_argnums=0)
+
+
+def _one_batch(samples: stages.Sample) -> stages.Sample:
+    """Scans `(B, P, ...)` to patches `(B P, ...)`, `own` `(B, N, P, ...)` to `(N, B P, ...)`."""
+    merge = lambda x: x.reshape(-1, *x.shape[2:])  # noqa: E731
+    own = jnp.moveaxis(samples.own, 1, 0)
+    return stages.Sample(
+        image=merge(samples.image),
+        labels=merge(samples.labels),
+        clean=merge(samples.clean),
+        own=own.reshape(own.shape[0], own.shape[1] * own.shape[2], *own.shape[3:]),
+        severities=samples.severities,
+    )
