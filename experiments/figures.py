@@ -7,12 +7,12 @@ import jax
 import matplotlib
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
-import numpy as np  # noqa: E402
+import matplotlib.pyplot as plt
+import numpy as np
 
-from experiments import evaluate  # noqa: E402
-from qc_jax.augment import Source  # noqa: E402
-from qc_jax.scoring import Prediction  # noqa: E402
+from experiments import evaluate
+from qc_jax.augment import Source
+from qc_jax.scoring import Prediction
 
 
 def plot_artefacts(
@@ -71,7 +71,7 @@ def plot_predictions(
             drawn = show_slice(
                 axis, prediction.variances[..., channel], vmax=tops[channel], cmap="viridis"
             )
-            if row is axes[-1]:
+            if axis in axes[-1]:
                 bar = figure.colorbar(drawn, ax=axes[:, 2 + channel], location="bottom", shrink=0.9)
                 bar.set_label("variance (logits²)", fontsize=8)
     names = [f"{name} variance" for name in variance_names]

@@ -97,6 +97,35 @@ def fresh_state(config: Config, stage: str, num_sources: int, task=None) -> trai
     )
 
 
+def step_of(config: Config, mesh, sources: tuple[Source, ...], frozen: training.Frozen):
+    """The compiled training step of a stage, see `training.make_train_step`."""
+    return training.make_train_step(
+        mesh,
+        network_of(config, len(sources)),
+        sources,
+        frozen,
+        training.SampleConfig(
+            patch=config.patch,
+            patches=config.patches_per_scan,
+            artefact_rate=config.artefact_rate,
+            bias_field=config.bias_field,
+            rotation=config.rotation,
+            scaling=config.scaling,
+            flips=config.flips,
+        ),
+        training.LossConfig(
+            warm_up=config.warm_up,
+            teacher_input=config.teacher_input,
+            consistency_of=config.consistency_of,
+            consistency_weight=config.consistency_weight,
+            gradient_weight=config.gradient_weight,
+            ssim_weight=config.ssim_weight,
+        ),
+        config.learning_rate,
+        plateau_of(config),
+    )
+
+
 def load_params(config: Config, folder: Path, stage: str, num_sources: int, steps: int):
     """Parameters of a stage that is trained to its end, or None."""
     if not (folder / stage).is_dir():
@@ -140,31 +169,7 @@ def train_stage(
     """
     # -- Step and state --------------------------------------------------------------------------
     mesh = training.data_mesh()
-    step_function = training.make_train_step(
-        mesh,
-        network_of(config, len(sources)),
-        sources,
-        frozen,
-        training.SampleConfig(
-            config.patch,
-            config.patches_per_scan,
-            config.artefact_rate,
-            config.bias_field,
-            config.rotation,
-            config.scaling,
-            config.flips,
-        ),
-        training.LossConfig(
-            config.warm_up,
-            config.teacher_input,
-            config.consistency_of,
-            config.consistency_weight,
-            config.gradient_weight,
-            config.ssim_weight,
-        ),
-        config.learning_rate,
-        plateau_of(config),
-    )
+    step_function = step_of(config, mesh, sources, frozen)
     task = frozen.task if config.start_from_task else None
     state = fresh_state(config, stage, len(sources), task)
     state = jax.device_put(state, training.replicated(mesh))
@@ -224,6 +229,8 @@ def train_stage(
                         f"loss {record['loss']:.3f}  Dice {record['dice']:.2f}  {speed:.1f} steps/s"
                     )
                     progress.update(line, completed=step, numbers=numbers)
+                    if not console.is_terminal and step % (5 * config.log_every) == 0:
+                        console.print(f"{stage} {step}/{steps}  {numbers}")
                 if step % config.checkpoint_every == 0 or step == steps or signals:
                     checkpoints.save(manager, state, iterator.get_state())
                 if signals:

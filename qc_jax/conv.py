@@ -1,10 +1,10 @@
 """The 3x3x3 convolution of the network, in the form that is fast on the backend at hand.
 
 Arrays are `(B, X, Y, Z, C)`, kernels `(3, 3, 3, C_in, C_out)`; the padding is zero and keeps the
-shape.  XLA's three-dimensional convolution reaches a small fraction of a CPU's peak, while its
-two-dimensional one is fast once it has enough channels.  Two rewritings use that:
+shape.  XLA's 3-D convolution reaches a small fraction of a CPU's peak, while its 2-D one is fast
+once it has enough channels.  Two rewritings use that:
 
-* *folded* (few channels): runs of `fold` voxels along z become channels, next to a halo of one voxel
+* *folded* (few channels): runs of `fold` voxels along z become channels, with a halo of one voxel
   on either side.  That is a reshape, not a copy, since z is the axis beside the channels.  The
   kernel becomes a banded matrix of `(fold + 2) C_in` by `fold C_out` channels, and y and the folded
   z form one image axis on which the y neighbours lie `Z / fold` apart: a dilated 2-D convolution.
@@ -144,7 +144,7 @@ def _with_halo(x: jax.Array, fold: int) -> jax.Array:
 
 
 def _banded(kernel: jax.Array, fold: int) -> jax.Array:
-    """`(3, 3, 3, I, O)` to `(3, 3, (fold + 2) I, fold O)`: the kernel once for every voxel of a run."""
+    """`(3, 3, 3, I, O)` to `(3, 3, (fold + 2) I, fold O)`: the kernel for every voxel of a run."""
     copies = [
         jnp.pad(kernel, ((0, 0), (0, 0), (t, fold - 1 - t), (0, 0), (0, 0))) for t in range(fold)
     ]

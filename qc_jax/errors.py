@@ -1,4 +1,4 @@
-"""Errors that a user can put right: one sentence, and the exit code of the command that meets it."""
+"""Errors that a user can put right: one sentence, and the exit code of the command."""
 
 
 class QcJaxError(Exception):

@@ -1,7 +1,7 @@
 """The 3-D U-Net with two heads: class logits and log-variances.
 
-No-new-net (Isensee et al. 2018) as in NiftyNet, section 5 of Shaw et al. (MIDL 2020): at every level
-two 3x3x3 convolutions, each with instance norm and leaky ReLU; max-pooling by 2; the second
+No-new-net (Isensee et al. 2018) as in NiftyNet, section 5 of Shaw et al. (MIDL 2020): at every
+level two 3x3x3 convolutions, each with instance norm and leaky ReLU; max-pooling by 2; the second
 convolution of a decoder level halves the features, then trilinear up-sampling by 2.  Two 1x1x1
 convolutions without norm read the last features.
 

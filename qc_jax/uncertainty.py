@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 LOG_VARIANCE_LIMIT = 20.0
-"""Log-variances are held within plus and minus this, where float32 neither overflows nor vanishes."""
+"""Log-variances are held within plus and minus this: no overflow in float32, no zero."""
 
 
 def variance(log_variance: jax.Array) -> jax.Array:

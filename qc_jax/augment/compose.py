@@ -33,7 +33,7 @@ def compose(
 
 
 def draw_severities(key: jax.Array, sources: Sequence[Source], rate: float = 0.5) -> jax.Array:
-    """Severities `(N,)`: every source alike and on its own, so that `rate` of the images get any."""
+    """Severities `(N,)`; every source alike and on its own, so that `rate` of images get any."""
     each = 1.0 - (1.0 - rate) ** (1.0 / max(len(sources), 1))
     severities = []
     for source in sources:

@@ -166,7 +166,7 @@ def add_spike(
 
 
 def spike(key: jax.Array, k_space: KSpace, severity: jax.Array, most: int = 3) -> KSpace:
-    """One to `most` spikes at uniform locations, the zero frequency excepted, sharing `severity`."""
+    """One to `most` spikes, uniform over k-space less the zero frequency, sharing `severity`."""
     number_key, location_key, phase_key = jax.random.split(key, 3)
     number = jax.random.randint(number_key, (), 1, most + 1)
     flat = jax.random.randint(location_key, (most,), 1, int(np.prod(k_space.shape)))
@@ -231,7 +231,8 @@ def low_pass(k_space: KSpace, axis: jax.Array | int, ratio: jax.Array | float) -
     Args:
       k_space: what to blur.
       axis: 0, 1 or 2.
-      ratio: down-sampling ratio; lines within `n / (2 ratio)` of the zero frequency stay, 1 is none.
+      ratio: down-sampling ratio; lines within `n / (2 ratio)` of the zero frequency stay; 1 is
+        none.
     """
     size = jnp.asarray(k_space.shape)[axis]
     return filter_lines(

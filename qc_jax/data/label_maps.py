@@ -2,8 +2,8 @@
 
 Grey matter is the cortex (3, 42; 1000-2999 where it is parcellated), the cerebellar cortex (8, 47)
 and the deep structures: thalamus (10, 49), caudate (11, 50), putamen (12, 51), pallidum (13, 52),
-hippocampus (17, 53), amygdala (18, 54) and accumbens (26, 58).  Numbers from 500 to 599 are those of
-whole-head maps: bone (515), marrow and skin (516, 511: fat), eyes (506: fluid), the rest soft tissue.
+hippocampus (17, 53), amygdala (18, 54), accumbens (26, 58).  Numbers from 500 to 599 are those of
+whole-head maps: bone (515), marrow and skin (516, 511: fat), eyes (506: fluid), else soft tissue.
 """
 
 import hashlib

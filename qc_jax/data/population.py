@@ -21,7 +21,7 @@ from qc_jax.data import cache
 from qc_jax.data.tissues import TISSUES
 
 _COARSE = 2
-"""Grid of the template while it is deformed, in mm; half the template's memory and time each way."""
+"""Grid of the template while it is deformed, in mm: an eighth of its memory and time."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +138,7 @@ def _random_affine(rng: np.random.Generator) -> np.ndarray:
 def _diffeomorphism(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """A smooth displacement in voxels, `(3, X, Y, Z)`, of positive Jacobian everywhere.
 
-    Halves the velocity until the Jacobian is positive; smooth fields of this size hardly ever need it.
+    Halves the velocity until the Jacobian is positive; so smooth a field hardly ever needs it.
     """
     coarse = tuple(-(-n // 4) for n in shape)
     velocity = np.stack(

@@ -1,0 +1,226 @@
+"""The embedded population, label maps, pairs, splits and batches."""
+
+import dataclasses
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from qc_jax import data
+from qc_jax.data import cache, label_maps, loader, nifti, pairs, population, tissues
+from qc_jax.errors import ConfigError
+
+SMALL = population.PopulationConfig(2, 8.0, (24, 30, 24))
+GRID = (4.0, (12, 12, 12))
+
+
+def save(path, array, affine=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(array, np.eye(4) if affine is None else affine), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def heads():
+    return list(population.make_subjects(SMALL))
+
+
+def test_population_depends_on_its_settings_alone(heads):
+    again = list(population.make_subjects(SMALL))
+    other = list(population.make_subjects(dataclasses.replace(SMALL, seed=1)))
+    np.testing.assert_array_equal(heads, again)
+    assert not np.array_equal(heads[0], other[0]) and not np.array_equal(heads[0], heads[1])
+
+
+def test_heads_are_layers_around_a_brain(heads):
+    for head in heads:
+        assert head.shape == (24, 30, 24, len(tissues.TISSUES)) and head.dtype == np.uint8
+        np.testing.assert_allclose(head.sum(axis=-1, dtype=int), 255, atol=4)
+        volume = dict(zip(tissues.TISSUES, head.sum(axis=(0, 1, 2)) / 255 * 8**3, strict=True))
+        assert 500e3 < volume["grey_matter"] < 1500e3  # mm3
+        assert 300e3 < volume["white_matter"] < 900e3
+        assert min(volume[t] for t in ("fluid", "bone", "soft_tissue", "fat")) > 100e3
+        assert head[0, ..., 0].min() > 200  # air at the border
+
+
+def test_deformations_are_diffeomorphic():
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        displacement = population._diffeomorphism(rng, (40, 44, 40))
+        assert np.abs(displacement).max() > 0.5
+        assert population.jacobian_determinant(displacement).min() > 0
+
+
+def test_jacobian_of_a_scaling():
+    grid = np.stack(np.meshgrid(*map(np.arange, (4, 5, 6)), indexing="ij"))
+    np.testing.assert_allclose(population.jacobian_determinant(0.1 * grid), 1.1**3)
+
+
+def test_images_are_the_tissues_means_by_their_fractions():
+    fractions = np.zeros((6, 6, 6, len(tissues.TISSUES)), np.uint8)
+    fractions[:3, ..., tissues.TISSUES.index("white_matter")] = 255
+    fractions[3:, ..., tissues.GREY_MATTER] = 255
+    fractions[3, ...] = 0
+    fractions[3, ..., [tissues.GREY_MATTER, tissues.TISSUES.index("white_matter")]] = 127
+    image = tissues.draw_image(np.random.default_rng(0), fractions)
+    white, mixed, grey = image[0].mean(), image[3].mean(), image[4].mean()
+    assert white > grey and mixed == pytest.approx((white + grey) / 2, rel=0.03)
+    assert image.max() == 1 and image.dtype == np.float32
+    other = tissues.draw_image(np.random.default_rng(1), fractions)
+    assert abs(other[4].mean() / other[0].mean() - grey / white) > 0.01
+
+
+def test_cache_makes_once_and_mends_damage(tmp_path):
+    made = []
+    make = lambda: made.append(1) or np.arange(5)  # noqa: E731
+    path = tmp_path / "deep" / "array.npy"
+    for _ in range(2):
+        np.testing.assert_array_equal(cache.load_or_make(path, make), np.arange(5))
+    assert len(made) == 1
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.warns(UserWarning, match="made again"):
+        np.testing.assert_array_equal(cache.load_or_make(path, make), np.arange(5))
+    assert len(made) == 2
+
+
+def test_label_map_to_fractions(tmp_path):
+    numbers = np.zeros((40, 40, 40), np.int16)
+    numbers[8:32, 8:32, 8:32] = 2  # white matter
+    numbers[8:32, 8:32, 8:20] = 3  # cortex
+    numbers[8:32, 8:32, 4:8] = 515  # bone
+    path = save(tmp_path / "sub-01.nii.gz", numbers)
+    fractions = label_maps.read_label_map(path, *GRID)
+    assert fractions.shape == (12, 12, 12, len(tissues.TISSUES))
+    np.testing.assert_allclose(fractions.sum(axis=-1, dtype=int), 255, atol=4)
+    millilitres = fractions[..., tissues.GREY_MATTER].sum() / 255 * 4**3 / 1000
+    assert millilitres == pytest.approx(24 * 24 * 12 / 1000, rel=0.1)
+    assert tissues.labels_of(fractions).sum() > 0
+
+
+def test_label_map_does_not_depend_on_its_orientation(tmp_path):
+    numbers = np.zeros((40, 40, 40), np.int16)
+    numbers[8:30, 10:32, 8:20] = 3
+    expected = label_maps.read_label_map(save(tmp_path / "a.nii.gz", numbers), *GRID)
+    flipped = np.diag([-1.0, 1, 1, 1])
+    flipped[0, 3] = 39
+    path = save(tmp_path / "b.nii.gz", np.ascontiguousarray(numbers[::-1]), flipped)
+    np.testing.assert_array_equal(label_maps.read_label_map(path, *GRID), expected)
+
+
+@pytest.mark.parametrize("numbers", [17, 1035, 2035, 8, 58])
+def test_numbers_that_are_grey_matter(numbers):
+    assert label_maps.tissue_table()[numbers] == tissues.GREY_MATTER
+
+
+def test_label_maps_that_cannot_be_used(tmp_path):
+    with pytest.raises(ConfigError, match="not a folder"):
+        label_maps.load_label_maps(tmp_path / "missing", *GRID, tmp_path)
+    with pytest.raises(ConfigError, match=r"no \.nii"):
+        label_maps.load_label_maps(tmp_path, *GRID, tmp_path)
+    path = save(tmp_path / "white.nii.gz", np.full((9, 9, 9), 2, np.int16))
+    with pytest.raises(ConfigError, match=r"white\.nii\.gz holds no grey matter"):
+        label_maps.read_label_map(path, *GRID)
+    path = save(tmp_path / "t1.nii.gz", np.random.default_rng(0).random((9, 9, 9), np.float32))
+    with pytest.raises(ConfigError, match="no label map"):
+        label_maps.read_label_map(path, *GRID)
+
+
+def test_volumes_that_are_refused(tmp_path):
+    (tmp_path / "text.nii").write_text("not an image")
+    save(tmp_path / "flat.nii.gz", np.zeros((5, 5), np.float32))
+    save(tmp_path / "four.nii.gz", np.zeros((5, 5, 5, 3), np.float32))
+    save(tmp_path / "nan.nii.gz", np.full((5, 5, 5), np.nan, np.float32))
+    for name, reason in (
+        ("text.nii", "cannot be read"),
+        ("flat.nii.gz", "3-D"),
+        ("four.nii.gz", "3-D"),
+        ("nan.nii.gz", "not finite"),
+        ("none.nii.gz", "does not exist"),
+    ):
+        with pytest.raises(ConfigError, match=reason) as error:
+            nifti.read_volume(tmp_path / name)
+        assert name in str(error.value) and "\n" not in str(error.value)
+
+
+def scan_and_labels():
+    labels = np.zeros((20, 20, 20), np.int16)
+    labels[5:15, 5:15, 5:15] = 1
+    return (labels + 0.5).astype(np.float32), labels
+
+
+@pytest.mark.parametrize("layout", ["bids", "folders", "beside"])
+def test_pairs_in_three_layouts(tmp_path, layout):
+    image, labels = scan_and_labels()
+    names = {
+        "bids": ("sub-{0}/anat/sub-{0}_T1w", "derivatives/gm/sub-{0}/anat/sub-{0}_label-GM_mask"),
+        "folders": ("images/{0}", "labels/{0}"),
+        "beside": ("{0}", "{0}_label"),
+    }[layout]
+    for subject in ("01", "02", "03"):
+        save(tmp_path / f"{names[0].format(subject)}.nii.gz", image)
+        save(tmp_path / f"{names[1].format(subject)}.nii.gz", labels)
+    subjects = data.load_subjects(str(tmp_path), 1.0, (16, 16, 16), 0, 0, tmp_path / "cache")
+    assert len(subjects) == 3
+    assert subjects[0].labels.sum() == 1000
+    assert subjects[0].image.max() == 1 and subjects[0].image.dtype == np.float32
+
+
+def test_pairs_that_do_not_match(tmp_path):
+    image, labels = scan_and_labels()
+    a, b = tmp_path / "a.nii.gz", tmp_path / "a_label.nii.gz"
+    save(a, image)
+    with pytest.raises(ConfigError, match="no counterpart"):
+        pairs.find_pairs(tmp_path)
+    grid = (1.0, (16, 16, 16))
+    with pytest.raises(ConfigError, match="shape"):
+        pairs.read_pair(a, save(b, labels[:-1]), *grid)
+    with pytest.raises(ConfigError, match="affine"):
+        pairs.read_pair(a, save(b, labels, np.diag([2.0, 1, 1, 1])), *grid)
+    with pytest.raises(ConfigError, match="no grey matter"):
+        pairs.read_pair(a, save(b, 0 * labels), *grid)
+    with pytest.raises(ConfigError, match="constant"):
+        pairs.read_pair(save(a, 0 * image), save(b, labels), *grid)
+
+
+def test_too_few_subjects_to_split(tmp_path):
+    image, labels = scan_and_labels()
+    save(tmp_path / "a.nii.gz", image)
+    save(tmp_path / "a_label.nii.gz", labels)
+    with pytest.raises(ConfigError, match="at least 3"):
+        data.load_subjects(str(tmp_path), 1.0, (16, 16, 16), 0, 0, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("number", [3, 20, 40])
+def test_split_is_disjoint_and_complete(number):
+    names = [f"sub-{i}" for i in range(number)]
+    split = loader.split_subjects(names, 0)
+    assert sorted(name for part in split.values() for name in part) == sorted(names)
+    assert len(split["validation"]) == len(split["test"]) == max(round(number / 10), 1)
+    assert split == loader.split_subjects(names[::-1], 0)
+
+
+def test_batches_resume_exactly(heads):
+    subjects = [
+        data.Subject(f"{i}", tissues.labels_of(head), fractions=head)
+        for i, head in enumerate(heads * 2)
+    ]
+    unbroken = data.batches(subjects, 3, seed=5)
+    expected = [next(unbroken) for _ in range(4)]
+    first = data.batches(subjects, 3, seed=5)
+    next(first), next(first)
+    second = data.batches(subjects, 3, seed=5)
+    second.set_state(first.get_state())
+    for batch in expected[2:]:
+        again = next(second)
+        for name in ("image", "labels", "index"):
+            np.testing.assert_array_equal(again[name], batch[name])
+    assert expected[0]["image"].shape == (3, 24, 30, 24)
+    assert not np.array_equal(expected[0]["image"], expected[1]["image"])
+
+
+def test_clean_scans_are_the_same_each_time(heads):
+    subjects = [data.Subject("a", tissues.labels_of(heads[0]), fractions=heads[0])]
+    first, again = (next(data.clean_scans(subjects, 3))[1] for _ in range(2))
+    np.testing.assert_array_equal(first, again)

@@ -1,0 +1,82 @@
+"""The U-Net against the published layout and independent versions of its parts."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from skimage.measure import block_reduce
+
+from qc_jax import network
+from qc_jax.network import UNet
+
+
+def count(params) -> int:
+    return sum(x.size for x in jax.tree.leaves(params))
+
+
+def test_parameter_count_of_the_published_layout():
+    # Input and output channels of the 3x3x3 convolutions, from NiftyNet's no-new-net by hand.
+    encoder = [(1, 30), (30, 30), (30, 60), (60, 60), (60, 120), (120, 120), (120, 240), (240, 240)]
+    bottleneck = [(240, 480), (480, 240)]
+    decoder = [
+        (480, 240),
+        (240, 120),
+        (240, 120),
+        (120, 60),
+        (120, 60),
+        (60, 30),
+        (60, 30),
+        (30, 30),
+    ]
+    layers = encoder + bottleneck + decoder
+    expected = sum(27 * i * o + 2 * o for i, o in layers)  # kernel, scale and bias of the norm
+    expected += 30 * 2 + 2 + 30 * 5 + 5  # heads: two classes, task and four variances
+    net = UNet(num_sources=4)
+    params = jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, 16, 16, 16, 1)))
+    assert count(params) == expected
+
+
+@pytest.mark.parametrize("level_head", [False, True])
+@pytest.mark.parametrize("num_sources", [0, 3])
+def test_shapes_of_the_heads(num_sources, level_head):
+    net = UNet(num_sources, num_classes=3, base_features=4, depth=2, level_head=level_head)
+    image = jax.random.uniform(jax.random.key(0), (2, 4, 6, 8, 1))
+    params = net.init(jax.random.key(1), image)
+    logits, log_variance = net.apply(params, image)
+    assert logits.shape == (2, 4, 6, 8, 3)
+    assert log_variance.shape == (2, 4, 6, 8, 1 + num_sources)
+
+
+def test_only_the_level_head_sees_the_contrast_of_the_window():
+    image = jax.random.uniform(jax.random.key(0), (1, 8, 8, 8, 1))
+    for level_head in (False, True):
+        net = UNet(1, base_features=4, depth=2, level_head=level_head)
+        params = net.init(jax.random.key(1), image)
+        change = net.apply(params, image)[1] - net.apply(params, 20 * image)[1]
+        assert (float(jnp.abs(change).max()) > 1e-3) == level_head
+
+
+def test_refuses_windows_that_cannot_be_halved():
+    with pytest.raises(ValueError, match="multiple of 16"):
+        UNet().init(jax.random.key(0), jnp.zeros((1, 16, 24, 16, 1)))
+
+
+def test_instance_norm_against_numpy():
+    x = np.random.default_rng(0).normal(3, 2, (2, 4, 5, 6, 3)).astype(np.float32)
+    scale, bias = np.array([1.0, 2.0, 3.0]), np.array([0.0, 1.0, -1.0])
+    mean, std = x.mean((1, 2, 3), keepdims=True), x.std((1, 2, 3), keepdims=True)
+    expected = (x - mean) / np.sqrt(std**2 + 1e-5) * scale + bias
+    np.testing.assert_allclose(network.instance_norm(x, scale, bias), expected, atol=1e-5)
+    np.testing.assert_allclose(network.log_spread(x), np.log(std[:, 0, 0, 0]), atol=1e-5)
+
+
+def test_max_pool_against_scikit_image():
+    x = np.random.default_rng(0).normal(size=(2, 4, 6, 8, 3))
+    expected = block_reduce(x, (1, 2, 2, 2, 1), np.max)
+    np.testing.assert_allclose(network.max_pool(jnp.asarray(x)), expected, rtol=1e-6)
+
+
+def test_upsampling_is_linear_interpolation():
+    x = jax.random.normal(jax.random.key(0), (2, 3, 4, 5, 2))
+    expected = jax.image.resize(x, (2, 6, 8, 10, 2), "linear")
+    np.testing.assert_allclose(network.upsample(x), expected, atol=1e-5)

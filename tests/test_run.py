@@ -1,0 +1,235 @@
+"""`python -m experiments.run` as a user calls it, on heads small enough for a test."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import presets, run, run_folder, train
+from qc_jax import training
+from qc_jax.augment import SOURCES
+
+TINY = [
+    "--subjects",
+    "10",
+    "--voxel-size",
+    "12",
+    "--field-of-view",
+    "16",
+    "20",
+    "16",
+    "--patch",
+    "8",
+    "8",
+    "8",
+    "--depth",
+    "2",
+    "--base-features",
+    "2",
+    "--batch-size",
+    "2",
+    "--steps-task",
+    "6",
+    "--steps-teachers",
+    "4",
+    "--steps-student",
+    "4",
+    "--sources",
+    "noise",
+    "blur",
+    "--checkpoint-every",
+    "3",
+    "--log-every",
+    "1",
+    "--evaluation-draws",
+    "2",
+    "--warm-up",
+    "2",
+]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("QC_JAX_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    os.environ["QC_JAX_CACHE"] = str(tmp_path_factory.getbasetemp() / "cache")
+    assert run.main(["--stage=all", f"--run-dir={folder}", *TINY]) == 0
+    return folder
+
+
+def params_of(folder, stage, num_sources, steps):
+    config = run.parse(["--run-dir=unused", *TINY]).config
+    return train.load_params(config, folder, stage, num_sources, steps)
+
+
+def test_all_stages_leave_their_results(finished):
+    summary = json.loads((finished / "summary.json").read_text())
+    assert 0 <= summary["task"]["dice"] <= 1
+    for source in ("noise", "blur"):
+        teacher = summary["teachers"][source]
+        assert 0 <= teacher["auc"] <= 1 and 0 <= teacher["dice"] <= 1
+        assert -1 <= teacher["severity_spearman"] <= 1
+        assert set(summary["student"]["auc"][source]) == {"task", "noise", "blur"}
+    assert summary["seconds"] > 0 and summary["device"] and summary["versions"]["jax"]
+    pictures = {path.name for path in (finished / "figures").iterdir()}
+    assert pictures == {
+        "artefacts.png", "task.png", "teachers_noise.png", "teachers_blur.png", "student.png",
+    }  # fmt: skip
+    lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["stage"] == "task"] == [1, 2, 3, 4, 5, 6]
+    assert list((finished / "tensorboard" / "task").glob("events*"))
+    split = json.loads((finished / "splits.json").read_text())
+    assert [len(split[part]) for part in ("train", "validation", "test")] == [8, 1, 1]
+
+
+def test_finished_says_so_and_stops(finished, capsys):
+    before = (finished / "summary.json").read_text()
+    assert run.main(["--stage=all", f"--run-dir={finished}", *TINY]) == 0
+    assert "nothing to do" in capsys.readouterr().err
+    assert (finished / "summary.json").read_text() == before
+
+
+def test_evaluating_again_gives_the_same_figures(finished):
+    before = json.loads((finished / "summary.json").read_text())
+    assert run.main(["--stage=evaluate", f"--run-dir={finished}", *TINY]) == 0
+    after = json.loads((finished / "summary.json").read_text())
+    assert (after["task"], after["teachers"], after["student"]) == (
+        before["task"], before["teachers"], before["student"],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("stage", ["task", "teachers/noise", "student"])
+def test_stopped_and_resumed_equals_never_stopped(finished, tmp_path, monkeypatch, stage):
+    append = run_folder.append_metrics
+
+    def stop_at_step_2(path, record):
+        append(path, record)
+        if record["stage"] == stage and record["step"] == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    arguments = ["--stage=all", f"--run-dir={tmp_path}", *TINY]
+    with monkeypatch.context() as patch:
+        patch.setattr(run_folder, "append_metrics", stop_at_step_2)
+        assert run.main(arguments) == 75
+    assert run.main(arguments) == 0
+    for name, sources, steps in (("task", 0, 6), ("teachers/noise", 1, 4), ("student", 2, 4)):
+        expected = params_of(finished, name, sources, steps)
+        for a, b in zip(
+            jax.tree.leaves(params_of(tmp_path, name, sources, steps)),
+            jax.tree.leaves(expected),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(a, b)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    steps = [(line["stage"], line["step"]) for line in lines]
+    assert len(steps) == len(set(steps)) == 6 + 4 + 4 + 4
+
+
+def test_interrupt_has_its_own_exit_code(tmp_path, monkeypatch):
+    def interrupt(path, record):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(run_folder, "append_metrics", interrupt)
+    assert run.main(["--stage=task", f"--run-dir={tmp_path}", *TINY]) == 130
+
+
+def refused(capsys, arguments) -> str:
+    code = run.main(arguments)
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert code == 2 and message.startswith("error: ")
+    return message
+
+
+def test_another_configuration_in_the_folder_is_refused(finished, capsys):
+    before = (finished / "config.json").read_text()
+    message = refused(
+        capsys, ["--stage=all", f"--run-dir={finished}", *TINY, "--learning-rate=0.5"]
+    )
+    assert "learning_rate is 0.002 there and 0.5 here" in message
+    assert (finished / "config.json").read_text() == before
+
+
+def test_usage_that_cannot_work(capsys, tmp_path):
+    folder = f"--run-dir={tmp_path / 'new'}"
+    assert "choose from spike" in refused(capsys, ["--sources=hum", folder])
+    assert "multiple of 4" in refused(capsys, ["--patch", "24", "24", "23", folder])
+    assert "larger than" in refused(capsys, ["--patch", "96", "96", "96", folder])
+    assert "not a folder" in refused(capsys, [f"--data={tmp_path / 'none'}", folder])
+    assert "not a folder" in refused(capsys, [f"--data=labels:{tmp_path / 'none'}", folder])
+    assert "choose from demo" in refused(capsys, ["--preset=fast", folder])
+    assert "no trained network" in refused(capsys, ["--stage=evaluate", folder, *TINY])
+    for unknown in ("--stage=everything", "--learning_rat=1"):
+        with pytest.raises(SystemExit) as error:
+            run.main([unknown, folder])
+        assert error.value.code == 2
+
+
+def test_damaged_checkpoint_is_named(finished, tmp_path, capsys):
+    subprocess.run(["cp", "-r", str(finished), str(tmp_path / "copy")], check=True)
+    for path in (tmp_path / "copy" / "task" / "6").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    assert run.main(["--stage=all", f"--run-dir={tmp_path / 'copy'}", *TINY]) == 3
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "copy/task/6" in message and "remove" in message
+
+
+def test_run_folder_that_cannot_be_written(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert run.main(["--stage=task", f"--run-dir={tmp_path / 'file' / 'run'}", *TINY]) == 4
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_help_explains_every_field_and_needs_no_jax():
+    code = (
+        "import sys; from experiments import run\n"
+        "try: run.main(['--help'])\n"
+        "finally: assert 'jax' not in sys.modules and 'matplotlib' not in sys.modules"
+    )
+    environment = os.environ | {"COLUMNS": "200"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for field in presets.Config.__dataclass_fields__:
+        assert f"--{field.replace('_', '-')}" in done.stdout
+    assert len(re.findall(r"\(default", done.stdout)) > len(presets.Config.__dataclass_fields__)
+
+
+@pytest.mark.parametrize("preset", ["gpu", "paper"])
+@pytest.mark.parametrize("stage", ["task", "teachers/noise", "student"])
+def test_one_step_of_the_large_presets_has_the_right_shapes(preset, stage):
+    """Traced, not run: a step of `paper` takes minutes on a CPU."""
+    config = presets.PRESETS[preset]
+    sources = {"task": (), "teachers/noise": SOURCES[1:2], "student": SOURCES}[stage]
+    fresh = lambda n: jax.eval_shape(lambda: train.fresh_state(config, "task", n))  # noqa: E731
+    state, task, teacher = fresh(len(sources)), fresh(0).params, fresh(1).params
+    key = jax.random.key(0)
+
+    def step(state, task, teacher, batch):
+        frozen = training.Frozen()
+        if stage != "task":
+            teachers = (teacher,) * len(sources) if stage == "student" else ()
+            frozen = training.Frozen(task, teachers)
+        mesh = training.data_mesh(1)
+        return train.step_of(config, mesh, sources, frozen)(state, key, batch)
+
+    shape = (config.batch_size, *config.field_of_view)
+    batch = {
+        "image": jax.ShapeDtypeStruct(shape, np.float32),
+        "labels": jax.ShapeDtypeStruct(shape, np.int8),
+        "index": jax.ShapeDtypeStruct(shape[:1], np.int32),
+    }
+    after, metrics = jax.eval_shape(step, state, task, teacher, batch)
+    assert jax.tree.map(lambda x: x.shape, after) == jax.tree.map(lambda x: x.shape, state)
+    assert metrics["loss"].shape == ()

@@ -1,0 +1,77 @@
+"""Whole volumes by windows, and the scores made from maps."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from qc_jax import scoring, uncertainty
+from qc_jax.network import UNet
+from qc_jax.scoring import predict
+
+
+@pytest.fixture(scope="module")
+def network():
+    net = UNet(num_sources=2, base_features=4, depth=2)
+    return net, net.init(jax.random.key(0), jnp.zeros((1, 8, 8, 8, 1)))
+
+
+def test_one_window_is_the_network_itself(network):
+    net, params = network
+    image = np.random.default_rng(0).random((8, 8, 8), np.float32)
+    logits, log_variance = net.apply(params, image[None, ..., None])
+    found = scoring.predict(net, params, image, (8, 8, 8))
+    expected = uncertainty.scaled_softmax(logits, uncertainty.total_variance(log_variance))[0]
+    np.testing.assert_allclose(found.probabilities, expected, atol=1e-5)
+    np.testing.assert_allclose(found.variances, np.exp(log_variance[0]), rtol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 8), (13, 9, 20), (5, 30, 8)])
+@pytest.mark.parametrize("overlap", [0.0, 0.5])
+def test_any_size_gives_probabilities_and_variances(network, shape, overlap):
+    net, params = network
+    image = np.random.default_rng(0).random(shape, np.float32)
+    found = scoring.predict(net, params, image, (8, 8, 8), overlap)
+    assert found.probabilities.shape == (*shape, 2) and found.variances.shape == (*shape, 3)
+    np.testing.assert_allclose(found.probabilities.sum(axis=-1), 1, atol=1e-5)
+    assert found.variances.min() > 0
+    assert found.segmentation.shape == shape
+
+
+@pytest.mark.parametrize("size", [8, 9, 16, 29])
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.7])
+def test_windows_cover_everything_with_their_overlap(size, overlap):
+    starts = predict._starts(size, 8, overlap)
+    assert starts[0] == 0 and starts[-1] == size - 8
+    assert np.diff(starts).max(initial=0) <= max(int(8 * (1 - overlap)), 1)
+
+
+def test_overlap_out_of_range(network):
+    with pytest.raises(ValueError, match="overlap"):
+        scoring.predict(*network, np.zeros((8, 8, 8), np.float32), (8, 8, 8), 1.0)
+
+
+def test_dice_against_scikit_learn():
+    a, b = np.random.default_rng(0).integers(0, 2, (2, 5, 5, 5)).astype(bool)
+    assert scoring.dice(a, b) == pytest.approx(metrics.f1_score(a.ravel(), b.ravel()))
+    assert scoring.dice(a & False, a & False) == 1.0
+
+
+def test_head_mask_is_the_head():
+    grid = np.stack(np.meshgrid(*[np.arange(32) - 15.5] * 3, indexing="ij"))
+    radius = np.linalg.norm(grid, axis=0)
+    image = np.where(radius < 12, 0.8, 0.01).astype(np.float32)
+    image[radius < 5] = 0.0  # a dark cavity belongs to the head
+    mask = scoring.head_mask(image)
+    assert scoring.dice(mask, radius < 12) > 0.9
+    assert mask[16, 16, 16] and not mask[0, 0, 0]
+
+
+def test_scores_are_means_over_the_mask():
+    variances = np.random.default_rng(0).random((4, 4, 4, 3))
+    mask = np.zeros((4, 4, 4), bool)
+    mask[1:3] = True
+    np.testing.assert_allclose(
+        scoring.source_scores(variances, mask), variances[1:3].reshape(-1, 3).mean(axis=0)
+    )

@@ -1,0 +1,253 @@
+"""Stages, the sharded step, the plateau rule and checkpoints."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from qc_jax import augment, losses, training
+from qc_jax.augment import SOURCES
+from qc_jax.errors import CheckpointError
+from qc_jax.network import UNet
+from qc_jax.training import checkpoints, plateau, stages
+
+PATCH = (8, 8, 8)
+SAMPLE = training.SampleConfig(PATCH, patches=2)
+LOSS = training.LossConfig()
+PLATEAU = training.PlateauConfig(window=2, patience=1)
+SOURCES_2 = SOURCES[1:3]
+
+
+def network_of(num_sources: int) -> UNet:
+    return UNet(num_sources, base_features=4, depth=2)
+
+
+def batch_of(size: int = 4) -> dict:
+    image = jax.random.uniform(jax.random.key(1), (size, 16, 12, 12))
+    return {"image": image, "labels": (image > 0.6).astype(jnp.int8), "index": jnp.arange(size)}
+
+
+def fresh(num_sources: int, seed: int = 0, task=None) -> training.TrainState:
+    net = network_of(num_sources)
+    return training.init_state(jax.random.key(seed), net, PATCH, 1e-2, PLATEAU, task)
+
+
+def stage_parts(stage: str):
+    """Sources and frozen networks of a stage."""
+    task = fresh(0, 1).params
+    if stage == "task":
+        return (), training.Frozen()
+    if stage == "teacher":
+        return SOURCES_2[:1], training.Frozen(task)
+    return SOURCES_2, training.Frozen(task, (fresh(1, 2).params, fresh(1, 3).params))
+
+
+def run_stage(stage: str, steps: int, devices: int | None = 1, loss=LOSS):
+    sources, frozen = stage_parts(stage)
+    mesh = training.data_mesh(devices)
+    step = training.make_train_step(
+        mesh, network_of(len(sources)), sources, frozen, SAMPLE, loss, 1e-2, PLATEAU
+    )
+    state = jax.device_put(fresh(len(sources)), training.replicated(mesh))
+    for _ in range(steps):
+        state, metrics = step(state, jax.random.key(7), batch_of())
+    return state, metrics, frozen
+
+
+def sample_of(stage: str, key=0, rate=0.9) -> training.Sample:
+    sources, frozen = stage_parts(stage)
+    config = training.SampleConfig(PATCH, 2, artefact_rate=rate)
+    batch = batch_of()
+    return training.make_sample(
+        jax.random.key(key),
+        batch["image"][0],
+        batch["labels"][0],
+        sources,
+        config,
+        bool(frozen.teachers),
+    )
+
+
+def test_task_sees_clean_images():
+    sample = sample_of("task")
+    np.testing.assert_array_equal(sample.image, sample.clean)
+    assert sample.image.shape == (2, *PATCH, 1) and sample.labels.shape == (2, *PATCH)
+
+
+def test_teacher_sees_its_artefact_and_the_task_network_the_clean_image():
+    sample = sample_of("teacher", rate=0.999)
+    assert sample.severities.shape == (1,)
+    assert float(jnp.abs(sample.image - sample.clean).max()) > 0.01
+
+
+def test_student_teachers_see_each_artefact_alone_at_the_very_severity():
+    sample = sample_of("student", rate=0.999)
+    assert sample.own.shape == (2, 2, *PATCH, 1)
+    none = jnp.asarray([source.none for source in SOURCES_2])
+    assert bool(jnp.all(sample.severities != none))
+    for i in range(2):
+        assert float(jnp.abs(sample.own[i] - sample.clean).max()) > 0.01
+        assert float(jnp.abs(sample.own[i] - sample.image).max()) > 0.01
+
+
+def test_without_an_artefact_the_teacher_labels_the_clean_image():
+    sample = sample_of("student", rate=0.0)
+    for i in range(2):
+        np.testing.assert_allclose(sample.own[i], sample.clean, atol=1e-4)
+    _, frozen = stage_parts("student")
+    net = network_of(2)
+    targets = stages.frozen_log_variances(sample, net, frozen, "own")
+    expected = network_of(1).apply(frozen.teachers[0], sample.clean)[1][..., 1]
+    np.testing.assert_allclose(targets[1], expected, atol=1e-3)
+
+
+def test_student_loss_is_eq_5_and_a_term_for_every_variance():
+    """Written out once more, straight from section 3."""
+    sample = sample_of("student")
+    _, frozen = stage_parts("student")
+    params = fresh(2).params
+    logits, log_variance = network_of(2).apply(params, sample.image)
+    expected = losses.combined_loss(logits, sample.labels, log_variance, 0.05).mean()
+    task = network_of(0).apply(frozen.task, sample.clean)[1][..., 0]
+    expected += losses.consistency(jnp.exp(log_variance[..., 0]), jnp.exp(task))
+    for i, teacher in enumerate(frozen.teachers):
+        target = network_of(1).apply(teacher, sample.own[i])[1][..., 1]
+        expected += losses.consistency(jnp.exp(log_variance[..., 1 + i]), jnp.exp(target))
+    found, _ = stages.stage_loss(params, sample, network_of(2), frozen, 0.05, 0, LOSS)
+    assert float(found) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_same_input_shows_all_the_students_image():
+    sample = sample_of("student", rate=0.999)
+    _, frozen = stage_parts("student")
+    targets = stages.frozen_log_variances(sample, network_of(2), frozen, "same")
+    expected = network_of(1).apply(frozen.teachers[1], sample.image)[1][..., 1]
+    np.testing.assert_allclose(targets[2], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("stage", ["task", "teacher", "student"])
+def test_step_learns_and_leaves_the_frozen_networks_alone(stage):
+    _, before = stage_parts(stage)
+    state, metrics, frozen = run_stage(stage, 3)
+    chex.assert_trees_all_equal(frozen, before)
+    chex.assert_tree_all_finite((state.params, metrics))
+    sources, _ = stage_parts(stage)
+    start = fresh(len(sources))
+    chex.assert_trees_all_equal_shapes(state, start)  # no optimiser state for anything else
+    assert int(state.step) == 3
+    moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), state.params, start.params)
+    assert min(jax.tree.leaves(moved)) > 0
+
+
+def test_no_gradient_reaches_the_frozen_networks():
+    sample = sample_of("student")
+    _, frozen = stage_parts("student")
+    loss = lambda f: stages.stage_loss(  # noqa: E731
+        fresh(2).params, sample, network_of(2), f, 0.05, 0, LOSS
+    )[0]
+    gradient = jax.grad(loss)(frozen)
+    assert max(float(jnp.abs(g).max()) for g in jax.tree.leaves(gradient)) == 0
+
+
+def test_warm_up_is_the_plain_cross_entropy():
+    sample = sample_of("task")
+    params = fresh(0).params
+    config = training.LossConfig(warm_up=5)
+    at = lambda step: stages.stage_loss(  # noqa: E731
+        params, sample, network_of(0), training.Frozen(), 0.05, step, config
+    )[0]
+    logits, _ = network_of(0).apply(params, sample.image)
+    plain = losses.combined_loss(logits, sample.labels, jnp.zeros((2, *PATCH, 1)), 0.0).mean()
+    assert float(at(4)) == pytest.approx(float(plain), rel=1e-5)
+    assert float(at(5)) != pytest.approx(float(plain), rel=1e-2)
+
+
+def test_teacher_starts_from_the_task_network():
+    task = fresh(0, 1).params
+    net, image = network_of(1), jax.random.uniform(jax.random.key(0), (1, *PATCH, 1))
+    params = fresh(1, 2, task).params
+    logits, log_variance = net.apply(params, image)
+    expected_logits, expected = network_of(0).apply(task, image)
+    np.testing.assert_allclose(logits, expected_logits, atol=1e-5)
+    np.testing.assert_allclose(log_variance[..., 0], expected[..., 0], atol=1e-5)
+    assert float(jnp.abs(log_variance[..., 1]).max()) > 0
+
+
+def test_learning_rate_and_epsilon_halve_together_on_a_plateau():
+    config = plateau.PlateauConfig(window=3, patience=2, epsilon=0.05, smallest_epsilon=1e-3)
+    rule = plateau.plateau_rule(config)
+    update = {"w": jnp.ones(())}
+    state, seen = rule.init(update), []
+    for step in range(200):
+        loss = jnp.asarray(1.0 - 0.1 * min(step, 10))
+        scaled, state = rule.update(update, state, value=loss)
+        seen.append(float(plateau.epsilon(config, state)))
+        assert float(scaled["w"]) == pytest.approx(seen[-1] / 0.05)
+    assert seen[9] == pytest.approx(0.05)  # no halving while the loss falls
+    assert sorted(set(np.round(seen, 8)), reverse=True) == pytest.approx(
+        [0.05 / 2**k for k in range(7)], rel=1e-4
+    )
+    assert seen[-1] < 1e-3 <= 2 * seen[-1]
+
+
+FOUR_DEVICES = """
+import sys
+import jax, numpy as np
+sys.path.insert(0, sys.argv[1])
+import test_training as t
+assert jax.device_count() == 4
+for stage in ("task", "teacher", "student"):
+    one, metrics_one, _ = t.run_stage(stage, 3, devices=1)
+    four, metrics_four, _ = t.run_stage(stage, 3, devices=4)
+    np.testing.assert_allclose(metrics_one["loss"], metrics_four["loss"], rtol=1e-3)
+    for a, b in zip(jax.tree.leaves(one.params), jax.tree.leaves(four.params)):
+        # Adam divides by the gradient's size: where that is rounding error alone, so is the step.
+        assert np.mean(np.abs(a - b) > 1e-3) < 0.02, stage
+print("equal")
+"""
+
+
+def test_four_devices_equal_one():
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    command = [sys.executable, "-c", textwrap.dedent(FOUR_DEVICES), os.path.dirname(__file__)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "equal", done.stderr
+
+
+def test_checkpoint_brings_everything_back(tmp_path):
+    state, _, _ = run_stage("teacher", 2)
+    with checkpoints.open_manager(tmp_path) as manager:
+        assert checkpoints.restore(manager, state) is None
+        checkpoints.save(manager, state, {"next_index": 2})
+    with checkpoints.open_manager(tmp_path) as manager:
+        restored, position = checkpoints.restore(manager, fresh(1))
+    chex.assert_trees_all_equal(restored, state)
+    assert position == {"next_index": 2}
+
+
+def test_checkpoint_of_another_network_is_refused(tmp_path):
+    with checkpoints.open_manager(tmp_path) as manager:
+        checkpoints.save(manager, fresh(1), {})
+    with (
+        checkpoints.open_manager(tmp_path) as manager,
+        pytest.raises(CheckpointError, match="another network"),
+    ):
+        checkpoints.restore(manager, fresh(2))
+
+
+def test_checkpoint_is_not_written_twice(tmp_path):
+    with checkpoints.open_manager(tmp_path) as manager:
+        checkpoints.save(manager, fresh(1), {})
+        with pytest.raises(CheckpointError, match="already"):
+            checkpoints.save(manager, fresh(1), {})
+
+
+def test_alone_is_what_make_sample_uses():
+    severities = jnp.asarray([5.0, 4.0])
+    np.testing.assert_array_equal(augment.alone(severities, SOURCES_2, 1), [np.inf, 4.0])
