@@ -55,9 +55,9 @@ class Config:
     level_head: bool = True
     """Let the variances see the spread of the encoder's channels, which instance norm removes."""
 
-    steps_task: int = 900
+    steps_task: int = 700
     """Training steps of the task network."""
-    steps_teachers: int = 600
+    steps_teachers: int = 500
     """Training steps of each teacher."""
     steps_student: int = 1000
     """Training steps of the student."""
@@ -71,9 +71,9 @@ class Config:
     """First epsilon of Eq. 4; it halves with the learning rate."""
     smallest_epsilon: float = 1e-3
     """No halving once epsilon is below this."""
-    plateau_window: int = 20
+    plateau_window: int = 50
     """Steps whose mean loss is one observation of the plateau rule."""
-    plateau_patience: int = 5
+    plateau_patience: int = 3
     """Observations without improvement before learning rate and epsilon are halved."""
     plateau_threshold: float = 1e-3
     """Relative improvement that counts."""
@@ -120,6 +120,7 @@ PRESETS: dict[str, Config] = {
         learning_rate=1e-3,
         consistency_of="log_variance",
         plateau_window=100,
+        plateau_patience=5,
         checkpoint_every=1000,
         log_every=100,
         overlap=0.25,
@@ -142,6 +143,7 @@ PRESETS: dict[str, Config] = {
         learning_rate=1e-4,
         warm_up=0,
         plateau_window=100,
+        plateau_patience=5,
         checkpoint_every=1000,
         log_every=100,
         overlap=0.25,

@@ -179,6 +179,17 @@ def test_teacher_starts_from_the_task_network():
     assert float(jnp.abs(log_variance[..., 1]).max()) > 0
 
 
+def test_training_a_teacher_leaves_the_task_network_it_started_from_whole():
+    task = fresh(0, 1).params
+    mesh = training.data_mesh(1)
+    step = training.make_train_step(
+        mesh, network_of(1), SOURCES_2[:1], training.Frozen(task), SAMPLE, LOSS, 1e-2, PLATEAU
+    )
+    state = jax.device_put(fresh(1, 0, task), training.replicated(mesh))
+    step(state, jax.random.key(0), batch_of())
+    chex.assert_trees_all_equal(task, fresh(0, 1).params)
+
+
 def test_learning_rate_and_epsilon_halve_together_on_a_plateau():
     config = plateau.PlateauConfig(window=3, patience=2, epsilon=0.05, smallest_epsilon=1e-3)
     rule = plateau.plateau_rule(config)

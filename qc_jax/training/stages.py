@@ -233,7 +233,7 @@ def start_from(task: Params, params: Params) -> Params:
         for part in path:
             trained = trained[part.key]
         if trained.shape == fresh.shape:
-            return trained
+            return jnp.copy(trained)  # the training step donates its state; `task` stays whole
         # Only the heads differ: the last axis counts the variances, the task first.
         return fresh.at[..., : trained.shape[-1]].set(trained)
 
