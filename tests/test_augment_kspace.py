@@ -163,7 +163,7 @@ def test_every_source(source, shape):
 
 @pytest.mark.parametrize("source", augment.SOURCES, ids=lambda source: source.name)
 def test_the_more_severe_the_further_from_the_image(source):
-    image = image_of((24, 24, 24))
+    image = image_of((48, 48, 48))
     distances = []
     for fraction in (0.0, 0.5, 1.0):
         severity = jnp.asarray([source.severity(fraction)])

@@ -1,10 +1,10 @@
 """The CPU forms of the convolution against the backend's own."""
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
 from qc_jax import conv
 
@@ -28,7 +28,7 @@ def test_equals_the_direct_form_with_both_gradients(channels, shape):
 def test_gradient_by_finite_differences():
     x = jax.random.normal(jax.random.key(0), (1, 4, 3, 6, 2))
     kernel = jax.random.normal(jax.random.key(1), (3, 3, 3, 2, 3))
-    chex.assert_numerical_grads(conv.conv3d, (x, kernel), order=1, atol=1e-2, rtol=1e-2)
+    check_grads(conv.conv3d, (x, kernel), order=1, modes=["rev"], atol=1e-2, rtol=1e-2)
 
 
 def test_refuses_a_kernel_that_does_not_fit():

@@ -8,7 +8,7 @@ from sklearn import metrics
 
 from qc_jax import scoring, uncertainty
 from qc_jax.network import UNet
-from qc_jax.scoring import predict
+from qc_jax.scoring.predict import _starts
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_any_size_gives_probabilities_and_variances(network, shape, overlap):
 @pytest.mark.parametrize("size", [8, 9, 16, 29])
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.7])
 def test_windows_cover_everything_with_their_overlap(size, overlap):
-    starts = predict._starts(size, 8, overlap)
+    starts = _starts(size, 8, overlap)
     assert starts[0] == 0 and starts[-1] == size - 8
     assert np.diff(starts).max(initial=0) <= max(int(8 * (1 - overlap)), 1)
 

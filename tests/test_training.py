@@ -219,7 +219,7 @@ for stage in ("task", "teacher", "student"):
     np.testing.assert_allclose(metrics_one["loss"], metrics_four["loss"], rtol=1e-3)
     for a, b in zip(jax.tree.leaves(one.params), jax.tree.leaves(four.params)):
         # Adam divides by the gradient's size: where that is rounding error alone, so is the step.
-        assert np.mean(np.abs(a - b) > 1e-3) < 0.02, stage
+        assert np.mean(np.abs(np.asarray(a) - np.asarray(b)) > 1e-3) < 0.02, stage
 print("equal")
 """
 
