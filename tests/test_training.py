@@ -195,9 +195,9 @@ def test_learning_rate_and_epsilon_halve_together_on_a_plateau():
     rule = plateau.plateau_rule(config)
     update = {"w": jnp.ones(())}
     state, seen = rule.init(update), []
+    update_rule = jax.jit(lambda state, loss: rule.update(update, state, value=loss))
     for step in range(200):
-        loss = jnp.asarray(1.0 - 0.1 * min(step, 10))
-        scaled, state = rule.update(update, state, value=loss)
+        scaled, state = update_rule(state, 1.0 - 0.1 * min(step, 10))
         seen.append(float(plateau.epsilon(config, state)))
         assert float(scaled["w"]) == pytest.approx(seen[-1] / 0.05)
     assert seen[9] == pytest.approx(0.05)  # no halving while the loss falls
