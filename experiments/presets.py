@@ -59,7 +59,7 @@ class Config:
     """Training steps of the task network."""
     steps_teachers: int = 500
     """Training steps of each teacher."""
-    steps_student: int = 700
+    steps_student: int = 400
     """Training steps of the student."""
     learning_rate: float = 2e-3
     """Of Adam, before the plateau rule halves it."""
@@ -81,7 +81,9 @@ class Config:
     teacher_input: Literal["own", "same"] = "own"
     """What frozen networks see: artefact i alone (own), or the student's image (same)."""
     consistency_of: Literal["variance", "log_variance"] = "variance"
-    """What Eq. 7 compares."""
+    """What Eq. 7 compares in the teachers."""
+    student_consistency_of: Literal["variance", "log_variance"] = "log_variance"
+    """What Eq. 7 compares in the student: of log-variances the large ones do not rule the term."""
     consistency_weight: float = 1.0
     """Weight of every consistency term."""
     gradient_weight: float = 1.0
@@ -118,7 +120,6 @@ PRESETS: dict[str, Config] = {
         steps_teachers=10_000,
         steps_student=30_000,
         learning_rate=1e-3,
-        consistency_of="log_variance",
         plateau_window=100,
         plateau_patience=5,
         checkpoint_every=1000,
@@ -137,6 +138,7 @@ PRESETS: dict[str, Config] = {
         base_features=30,
         depth=5,
         level_head=False,
+        student_consistency_of="variance",
         steps_task=30_000,
         steps_teachers=30_000,
         steps_student=30_000,

@@ -116,7 +116,9 @@ def step_of(config: Config, mesh, sources: tuple[Source, ...], frozen: training.
         training.LossConfig(
             warm_up=config.warm_up,
             teacher_input=config.teacher_input,
-            consistency_of=config.consistency_of,
+            consistency_of=(
+                config.student_consistency_of if frozen.teachers else config.consistency_of
+            ),
             consistency_weight=config.consistency_weight,
             gradient_weight=config.gradient_weight,
             ssim_weight=config.ssim_weight,
