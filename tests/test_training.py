@@ -247,7 +247,7 @@ def test_checkpoint_of_another_network_is_refused(tmp_path):
         checkpoints.save(manager, fresh(1), {})
     with (
         checkpoints.open_manager(tmp_path) as manager,
-        pytest.raises(CheckpointError, match="another network"),
+        pytest.raises(CheckpointError, match="of another network"),
     ):
         checkpoints.restore(manager, fresh(2))
 

@@ -13,7 +13,8 @@ from qc_jax.training.step import TrainState
 def open_manager(folder: Path, keep: int = 2) -> ocp.CheckpointManager:
     """The manager of one stage's folder, which is made if need be; keeps the last `keep` steps."""
     options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
-    return ocp.CheckpointManager(folder.absolute(), options=options)
+    handlers = {"state": ocp.StandardCheckpointHandler(), "data": ocp.JsonCheckpointHandler()}
+    return ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers)
 
 
 def save(manager: ocp.CheckpointManager, state: TrainState, data: dict[str, Any]) -> None:
@@ -45,12 +46,22 @@ def restore(
     items = ocp.args.Composite(
         state=ocp.args.StandardRestore(abstract), data=ocp.args.JsonRestore()
     )
+    advice = f"remove {manager.directory} to train this stage again"
     try:
-        restored = manager.restore(step, args=items)
+        stored = _shapes(manager.item_metadata(step).state.tree)
+        # Compared before any array is read: a restore that fails halfway leaves reads under way.
+        if stored == _shapes(ocp.tree.serialize_tree(like, keep_empty_nodes=False)):
+            restored = manager.restore(step, args=items)
+            return restored.state, restored.data
     except Exception as error:  # orbax and tensorstore raise many types for what is damaged
         first_line = str(error).strip().splitlines()[0][:200]
         raise CheckpointError(
-            f"{manager.directory / str(step)} cannot be restored, it is damaged or of another "
-            f"network ({first_line}); remove {manager.directory} to train this stage again"
+            f"{manager.directory / str(step)} is damaged ({first_line}); {advice}"
         ) from error
-    return restored.state, restored.data
+    raise CheckpointError(f"{manager.directory / str(step)} is of another network; {advice}")
+
+
+def _shapes(tree: Any) -> dict[str, tuple[tuple[int, ...], str]]:
+    """The shape and dtype of every leaf, by its path."""
+    leaves = jax.tree.leaves_with_path(tree)
+    return {jax.tree_util.keystr(path): (leaf.shape, str(leaf.dtype)) for path, leaf in leaves}
