@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from qc_jax import augment
-from qc_jax.augment import SOURCES, Source, kspace
+from qc_jax.augment import SOURCES, Source
 
 KEY = jax.random.key(0)
 
@@ -84,9 +84,3 @@ def test_a_source_of_ones_own_takes_ten_lines():
     )
     ghosts = np.argwhere(np.asarray(out) > 0.2)
     assert len(ghosts) == 2 and np.abs(ghosts[0] - ghosts[1]).max() == 8
-
-
-def test_k_space_is_a_pytree_with_its_shape():
-    k_space = augment.to_k_space(image_of())
-    doubled = jax.tree.map(lambda x: 2 * x, k_space)
-    assert isinstance(doubled, kspace.KSpace) and doubled.shape == (12, 10, 9)

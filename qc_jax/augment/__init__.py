@@ -2,12 +2,11 @@
 
 from qc_jax.augment.bias_field import apply_bias_field, bias_field
 from qc_jax.augment.compose import alone, apply_sources, compose, draw_severities, rescale
-from qc_jax.augment.kspace import SOURCES, KSpace, Source, filter_lines, to_image, to_k_space
+from qc_jax.augment.kspace import SOURCES, Source, filter_lines, to_image, to_k_space
 from qc_jax.augment.spatial import flip, random_flip, random_transform, transform
 
 __all__ = [
     "SOURCES",
-    "KSpace",
     "Source",
     "alone",
     "apply_bias_field",

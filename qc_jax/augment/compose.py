@@ -1,9 +1,10 @@
-"""Several artefacts around one pair of real FFTs, in their physical order, and what was applied.
+"""Several artefacts around one pair of FFTs, in their physical order, and what was applied.
 
 Images are `(X, Y, Z)` float in [0, 1].  Severities are `(N,)` float, one for each source in the
 order of `sources`, in the unit of the source; `Source.none` where it is absent.
 """
 
+import functools
 import zlib
 from collections.abc import Sequence
 
@@ -59,10 +60,29 @@ def apply_sources(
     Returns:
       `(X, Y, Z)`, the magnitude scaled to [0, 1].
     """
-    k_space = kspace.to_k_space(image)
-    for source, severity in zip(sources, severities, strict=True):
-        k_space = source.apply(_source_keys(key, source)[2], k_space, severity)
-    return rescale(kspace.to_image(k_space))
+    return _apply_sources(key, image, tuple(sources), severities)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _apply_sources(
+    key: jax.Array, image: jax.Array, sources: tuple[Source, ...], severities: jax.Array
+) -> jax.Array:
+    # What is absent costs nothing, unless `vmap` turns the choice into a selection.
+    def through_k_space(image):
+        k_space = kspace.to_k_space(image)
+        for source, severity in zip(sources, severities, strict=True):
+            k_space = jax.lax.cond(
+                severity != source.none,
+                source.apply,
+                lambda key, k_space, severity: k_space,
+                _source_keys(key, source)[2],
+                k_space,
+                severity,
+            )
+        return kspace.to_image(k_space)
+
+    applied = severities != jnp.asarray([source.none for source in sources])
+    return rescale(jax.lax.cond(jnp.any(applied), through_k_space, jnp.abs, image))
 
 
 def alone(severities: jax.Array, sources: Sequence[Source], index: int) -> jax.Array:

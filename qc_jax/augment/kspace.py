@@ -1,8 +1,8 @@
 """k-space artefacts: RF spike, noise, blur and wrap-around (section 4).
 
-A `KSpace` holds the half spectra (`jnp.fft.rfftn`) of the in-phase and the quadrature channel of a
-complex image, so that a real FFT serves artefacts that make the image complex: noise becomes Rician
-only because of the second channel.  Indices are those of `fftfreq`, the zero frequency first.
+A k-space is `(X, Y, Z)` complex64, the Fourier transform of the image in the order of `fftfreq`,
+the zero frequency first.  It need not be Hermitian: the image of a spike or of noise is complex,
+which is what makes noise Rician in the magnitude.
 
 Every artefact stands here twice: deterministic (`add_spike`, the parameters given) and random
 (`spike`, a pure function of key, k-space and severity that draws the rest).  Severities are in the
@@ -18,20 +18,6 @@ import jax.numpy as jnp
 import numpy as np
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class KSpace:
-    """Half spectra of a complex image.
-
-    Attributes:
-      data: `(2, X, Y, Z // 2 + 1)` complex64, channel 0 in phase and channel 1 in quadrature.
-      shape: `(X, Y, Z)` of the image.
-    """
-
-    data: jax.Array
-    shape: tuple[int, int, int] = dataclasses.field(metadata={"static": True})
-
-
 @dataclasses.dataclass(frozen=True)
 class Source:
     """An artefact that can be drawn and attributed: all that the rest of the library asks for.
@@ -45,7 +31,7 @@ class Source:
     """
 
     name: str
-    apply: Callable[[jax.Array, KSpace, jax.Array], KSpace]
+    apply: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
     mild: float
     severe: float
     none: float
@@ -56,29 +42,27 @@ class Source:
         return self.mild + fraction * (self.severe - self.mild)
 
 
-def to_k_space(image: jax.Array) -> KSpace:
-    """`(X, Y, Z)` real image to its k-space; the quadrature channel is empty."""
+def to_k_space(image: jax.Array) -> jax.Array:
+    """`(X, Y, Z)` real image to its k-space, by a real FFT: the other half is its mirror image."""
     chex.assert_rank(image, 3)
-    in_phase = jnp.fft.rfftn(image)
-    return KSpace(jnp.stack([in_phase, jnp.zeros_like(in_phase)]), image.shape)
+    half = jnp.fft.rfftn(image)
+    # The sample at -k is the conjugate of that at k: reversed, and the zero frequency first again.
+    mirrored = jnp.flip(half[:, :, 1 : (image.shape[2] + 1) // 2])
+    mirrored = jnp.conj(jnp.roll(mirrored, (1, 1), (0, 1)))
+    return jnp.concatenate([half, mirrored], axis=2)
 
 
-def to_channels(k_space: KSpace) -> jax.Array:
-    """The complex image as its in-phase and quadrature parts, `(2, X, Y, Z)` float."""
-    return jnp.fft.irfftn(k_space.data, s=k_space.shape, axes=(1, 2, 3))
-
-
-def to_image(k_space: KSpace) -> jax.Array:
+def to_image(k_space: jax.Array) -> jax.Array:
     """`(X, Y, Z)` magnitude image, not scaled."""
-    in_phase, quadrature = to_channels(k_space)
-    squared = in_phase**2 + quadrature**2
+    image = jnp.fft.ifftn(k_space)
+    squared = jnp.real(image) ** 2 + jnp.imag(image) ** 2
     positive = squared > 0  # the root has no gradient at zero
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, squared, 1.0)), 0.0)
 
 
 def filter_lines(
-    k_space: KSpace, axis: jax.Array | int, transfer: Callable[[np.ndarray], jax.Array]
-) -> KSpace:
+    k_space: jax.Array, axis: jax.Array | int, transfer: Callable[[np.ndarray], jax.Array]
+) -> jax.Array:
     """Multiplies the k-space lines along one axis by a transfer function.
 
     Args:
@@ -86,146 +70,103 @@ def filter_lines(
       axis: 0, 1 or 2; may be traced.
       transfer: `(line numbers, int (n,)) -> (n,)` real or complex.  The line numbers are in
         `fftfreq` order: 0, 1, ..., -2, -1.
-
-    Returns:
-      The k-space, each channel still a half spectrum.  Where lines k and -k are treated
-      differently the image becomes complex: t = h + i q with Hermitian h and q acts on the channels
-      I + iQ as (h I - q Q) + i (q I + h Q).
     """
-    hermitian, quadrature = 1.0, 0.0
+    factor = 1.0
     for a, size in enumerate(k_space.shape):
         lines = np.rint(np.fft.fftfreq(size) * size).astype(int)
-        t = transfer(lines)
-        opposite = jnp.conj(t[-np.arange(size) % size])
-        h, q = (t + opposite) / 2, (t - opposite) / 2j
         along = tuple(slice(None) if i == a else None for i in range(3))
-        kept = slice(0, k_space.data.shape[1 + a])
-        chosen = jnp.equal(axis, a)
-        hermitian = hermitian * jnp.where(chosen, h[kept], 1.0)[along]
-        quadrature = quadrature + jnp.where(chosen, q[kept], 0.0)[along]
-    in_phase, in_quadrature = k_space.data
-    filtered = jnp.stack(
-        [
-            hermitian * in_phase - quadrature * in_quadrature,
-            quadrature * in_phase + hermitian * in_quadrature,
-        ]
-    )
-    return KSpace(filtered.astype(k_space.data.dtype), k_space.shape)
+        factor = factor * jnp.where(jnp.equal(axis, a), transfer(lines), 1.0)[along]
+    return (k_space * factor).astype(k_space.dtype)
 
 
-def mean_intensity(k_space: KSpace) -> jax.Array:
+def mean_intensity(k_space: jax.Array) -> jax.Array:
     """Magnitude of the image's mean, from the zero frequency."""
-    return jnp.linalg.norm(k_space.data[:, 0, 0, 0]) / np.prod(k_space.shape)
+    return jnp.abs(k_space[0, 0, 0]) / k_space.size
 
 
-def mean_power(k_space: KSpace) -> jax.Array:
+def mean_power(k_space: jax.Array) -> jax.Array:
     """Mean squared magnitude of the image, by Parseval's theorem."""
-    squared = jnp.real(k_space.data) ** 2 + jnp.imag(k_space.data) ** 2
-    once = jnp.sum(squared[..., 0])
-    if k_space.shape[2] % 2 == 0:
-        once += jnp.sum(squared[..., -1])
-    return (2.0 * jnp.sum(squared) - once) / np.prod(k_space.shape).astype(np.float64) ** 2
+    squared = jnp.real(k_space) ** 2 + jnp.imag(k_space) ** 2
+    return jnp.sum(squared / k_space.size) / k_space.size
 
 
 # -- RF spike ----------------------------------------------------------------------------------
 
 
 def add_spike(
-    k_space: KSpace,
+    k_space: jax.Array,
     location: jax.Array | Sequence[int],
     severity: jax.Array | float,
     phase: jax.Array | float = 0.0,
-) -> KSpace:
-    """One sample of k-space far too strong: the stripes exp(2 pi i k.x + phase) over the image.
+) -> jax.Array:
+    """Samples of k-space far too strong: stripes exp(2 pi i k.x + phase) over the image.
 
     Args:
       k_space: what to spoil.
-      location: three indices (negative ones count from the end), the frequency of the stripes in
-        cycles per field of view.
-      severity: amplitude of the stripes over the mean intensity of the image; 0 is none.
-      phase: in radians.
+      location: `(3,)` indices (negative ones count from the end), the frequency of the stripes in
+        cycles per field of view; or `(n, 3)` for n spikes.
+      severity: amplitude of the stripes over the mean intensity of the image, one or `(n,)`; 0 is
+        none.
+      phase: in radians, one or `(n,)`.
     """
-    shape = jnp.asarray(k_space.shape)
-    location = jnp.asarray(location) % shape
-    amplitude = severity * mean_intensity(k_space) * np.prod(k_space.shape)
-    spike = amplitude * jnp.exp(1j * jnp.asarray(phase))
-    # exp(i theta) = cos theta + i sin theta: a real channel each, half of it at k, half at -k.
-    # A bin that is its own opposite (zero, Nyquist) collects both halves.
-    opposite = -location % shape
-    cosine, sine = spike / 2, spike / 2j
-    columns = k_space.data.shape[3]
-
-    def add(data, index, values):
-        inside = index[2] < columns
-        values = jnp.where(inside, jnp.stack(values), 0.0).astype(data.dtype)
-        return data.at[:, index[0], index[1], jnp.minimum(index[2], columns - 1)].add(values)
-
-    data = add(k_space.data, location, [cosine, sine])
-    data = add(data, opposite, [jnp.conj(cosine), jnp.conj(sine)])
-    return KSpace(data, k_space.shape)
+    location = jnp.moveaxis(jnp.asarray(location) % jnp.asarray(k_space.shape), -1, 0)
+    amplitude = severity * mean_intensity(k_space) * k_space.size
+    return k_space.at[tuple(location)].add(amplitude * jnp.exp(1j * jnp.asarray(phase)))
 
 
-def spike(key: jax.Array, k_space: KSpace, severity: jax.Array, most: int = 3) -> KSpace:
+def spike(key: jax.Array, k_space: jax.Array, severity: jax.Array, most: int = 3) -> jax.Array:
     """One to `most` spikes, uniform over k-space less the zero frequency, sharing `severity`."""
     number_key, location_key, phase_key = jax.random.split(key, 3)
     number = jax.random.randint(number_key, (), 1, most + 1)
-    flat = jax.random.randint(location_key, (most,), 1, int(np.prod(k_space.shape)))
+    flat = jax.random.randint(location_key, (most,), 1, k_space.size)
     locations = jnp.stack(jnp.unravel_index(flat, k_space.shape), axis=-1)
     phases = jax.random.uniform(phase_key, (most,), maxval=2 * jnp.pi)
-    for i in range(most):
-        share = jnp.where(i < number, severity / jnp.sqrt(number), 0.0)
-        k_space = add_spike(k_space, locations[i], share, phases[i])
-    return k_space
+    shares = jnp.where(jnp.arange(most) < number, severity / jnp.sqrt(number), 0.0)
+    return add_spike(k_space, locations, shares, phases)
 
 
 # -- Noise -------------------------------------------------------------------------------------
 
 
-def add_noise(k_space: KSpace, normal: jax.Array, snr_db: jax.Array | float) -> KSpace:
+def add_noise(k_space: jax.Array, normal: jax.Array, snr_db: jax.Array | float) -> jax.Array:
     """Adds complex Gaussian noise of equal variance at every sample.
 
     Args:
       k_space: what to spoil.
-      normal: complex numbers whose real and imaginary parts are standard normal, shaped as
-        `k_space.data`.
+      normal: `(X, Y, Z)` complex numbers whose real and imaginary parts have mean 0 and variance 1.
       snr_db: 10 log10(signal power / noise power) of the image, in dB; infinity is none.
     """
-    voxels = np.prod(k_space.shape)
-    # Noise power is 2 sigma^2 in the image, and voxels * sigma^2 per channel and sample in k-space,
-    # half of it in the real part.  The inverse transform drops the anti-Hermitian half of what it
-    # finds in the planes z = 0 and Nyquist, so these get twice the power.
     power = mean_power(k_space) * 10.0 ** (-jnp.asarray(snr_db) / 10.0)
-    sigma = jnp.sqrt(power * voxels / 4.0)
-    weight = np.ones(k_space.data.shape[3], np.float32)
-    weight[0] = np.sqrt(2.0)
-    if k_space.shape[2] % 2 == 0:
-        weight[-1] = np.sqrt(2.0)
-    return KSpace(
-        k_space.data + (sigma * weight * normal).astype(k_space.data.dtype), k_space.shape
-    )
+    sigma = jnp.sqrt(power * k_space.size / 2.0)
+    return k_space + (sigma * normal).astype(k_space.dtype)
 
 
-def noise(key: jax.Array, k_space: KSpace, severity: jax.Array) -> KSpace:
+def noise(key: jax.Array, k_space: jax.Array, severity: jax.Array) -> jax.Array:
     """Complex Gaussian noise at an SNR of `severity` dB; the magnitude becomes Rician."""
-    return add_noise(k_space, _complex_normal(key, k_space.data.shape), severity)
+    return add_noise(k_space, _complex_normal(key, k_space.shape), severity)
 
 
 def _complex_normal(key: jax.Array, shape: Sequence[int]) -> jax.Array:
-    """Box and Muller's transform, 16 random bits each for radius and angle.
+    """Complex numbers, real and imaginary parts of mean 0 and variance 1, each from 8 coin flips.
 
-    It halves the cost of the noise, which is that of its random numbers.  A voxel sums over all of
-    k-space, so that the 65536 steps of a sample leave no trace in the image.
+    A voxel of the image sums over all of k-space, so that it is normal to within 1 / samples,
+    whatever a sample's own distribution.  Counting bits costs a sixth of drawing normal numbers.
     """
-    bits = jax.random.bits(key, shape)
-    radius = jnp.sqrt(-2.0 * jnp.log(((bits >> 16).astype(jnp.float32) + 0.5) / 65536))
-    angle = (bits & 0xFFFF).astype(jnp.float32) * (2.0 * jnp.pi / 65536)
-    return jax.lax.complex(radius * jnp.cos(angle), radius * jnp.sin(angle))
+    half = -(-shape[0] // 2)
+    bits = jax.random.bits(key, (half, *shape[1:]))
+
+    def count(shift):
+        ones = jax.lax.population_count((bits >> shift) & 0xFF)
+        return (ones.astype(jnp.int32) - 4).astype(jnp.float32) * np.float32(0.5**0.5)
+
+    numbers = [jax.lax.complex(count(0), count(8)), jax.lax.complex(count(16), count(24))]
+    return jnp.concatenate(numbers)[: shape[0]]
 
 
 # -- Blur --------------------------------------------------------------------------------------
 
 
-def low_pass(k_space: KSpace, axis: jax.Array | int, ratio: jax.Array | float) -> KSpace:
+def low_pass(k_space: jax.Array, axis: jax.Array | int, ratio: jax.Array | float) -> jax.Array:
     """Truncates k-space along one axis, as an acquisition of lower resolution.
 
     Args:
@@ -240,7 +181,7 @@ def low_pass(k_space: KSpace, axis: jax.Array | int, ratio: jax.Array | float) -
     )
 
 
-def blur(key: jax.Array, k_space: KSpace, severity: jax.Array) -> KSpace:
+def blur(key: jax.Array, k_space: jax.Array, severity: jax.Array) -> jax.Array:
     """Down-sampling by the ratio `severity` along a random axis."""
     return low_pass(k_space, jax.random.randint(key, (), 0, 3), severity)
 
@@ -248,7 +189,7 @@ def blur(key: jax.Array, k_space: KSpace, severity: jax.Array) -> KSpace:
 # -- Wrap-around -------------------------------------------------------------------------------
 
 
-def mask_lines(k_space: KSpace, axis: jax.Array | int, masked: Callable) -> KSpace:
+def mask_lines(k_space: jax.Array, axis: jax.Array | int, masked: Callable) -> jax.Array:
     """Sets k-space lines along one axis to zero, the zero-frequency line excepted.
 
     Args:
@@ -268,7 +209,7 @@ def regular_lines(lines: np.ndarray, proportion: jax.Array | float) -> jax.Array
     return jnp.floor(position + proportion) > jnp.floor(position)
 
 
-def wrap(key: jax.Array, k_space: KSpace, severity: jax.Array) -> KSpace:
+def wrap(key: jax.Array, k_space: jax.Array, severity: jax.Array) -> jax.Array:
     """Masks the proportion `severity` of the lines along a random axis, regularly or at random."""
     axis_key, regular_key, lines_key = jax.random.split(key, 3)
     axis = jax.random.randint(axis_key, (), 0, 3)

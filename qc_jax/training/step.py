@@ -94,11 +94,14 @@ def make_train_step(
         keys = jax.vmap(jax.random.fold_in, (None, 0))(
             jax.random.fold_in(key, state.step), batch["index"]
         )
-        samples = jax.vmap(
-            lambda k, image, labels: stages.make_sample(
-                k, image, labels.astype(jnp.int32), sources, sample_config, with_own
-            )
-        )(keys, batch["image"], batch["labels"])
+        samples = _for_each(
+            lambda key, image, labels: stages.make_sample(
+                key, image, labels, sources, sample_config, with_own
+            ),
+            keys,
+            batch["image"],
+            batch["labels"].astype(jnp.int32),
+        )
         samples = _one_batch(samples)
         epsilon = plateau.epsilon(plateau_config, state.plateau)
         (_, metrics), gradient = jax.value_and_grad(stages.stage_loss, has_aux=True)(
@@ -124,6 +127,14 @@ def make_train_step(
         check_vma=False,
     )
     return jax.jit(sharded, donate_argnums=0)
+
+
+def _for_each(function: Callable, *scans: jax.Array) -> Any:
+    """Maps over the first axis: all at once, but on a CPU one by one, where an artefact that is
+    absent then costs nothing."""
+    if jax.default_backend() == "cpu":
+        return jax.lax.map(lambda scan: function(*scan), scans)
+    return jax.vmap(function)(*scans)
 
 
 def _one_batch(samples: stages.Sample) -> stages.Sample:
