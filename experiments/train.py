@@ -15,7 +15,7 @@ from tensorboardX import SummaryWriter
 from experiments import run_folder
 from experiments.presets import Config
 from qc_jax import data, training
-from qc_jax.augment import SOURCES, Source
+from qc_jax.augment import ALL_SOURCES, Source
 from qc_jax.errors import ConfigError, DivergedError, QcJaxError
 from qc_jax.network import UNet, check_divisible
 from qc_jax.training import checkpoints
@@ -35,13 +35,13 @@ def chosen_sources(config: Config) -> tuple[Source, ...]:
     Raises:
       ConfigError: a name that no source has, or one twice.
     """
-    known = {source.name: source for source in SOURCES}
+    known = {source.name: source for source in ALL_SOURCES}
     unknown = [name for name in config.sources if name not in known]
     if unknown or len(set(config.sources)) != len(config.sources) or not config.sources:
         raise ConfigError(
             f"--sources {' '.join(config.sources)}: choose from {', '.join(known)}, each once"
         )
-    return tuple(source for source in SOURCES if source.name in config.sources)
+    return tuple(source for source in ALL_SOURCES if source.name in config.sources)
 
 
 def check(config: Config) -> None:

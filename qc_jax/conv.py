@@ -1,8 +1,8 @@
 """The 3x3x3 convolution of the network, in the form that is fast on the backend at hand.
 
 Arrays are `(B, X, Y, Z, C)`, kernels `(3, 3, 3, C_in, C_out)`; the padding is zero and keeps the
-shape.  XLA's 3-D convolution reaches a small fraction of a CPU's peak, while its 2-D one is near it once
-the image is wide and has channels enough.  So z goes into the channels, and y and z form one
+shape.  XLA's 3-D convolution reaches a small fraction of a CPU's peak.  Its 2-D one comes near it
+once the image is wide and has channels enough.  So z goes into the channels, and y and z form one
 image axis:
 
 * Runs of `fold` voxels along z become channels, with a halo of one voxel on either side.  The

@@ -2,10 +2,18 @@
 
 from qc_jax.augment.bias_field import apply_bias_field, bias_field
 from qc_jax.augment.compose import alone, apply_sources, compose, draw_severities, rescale
+from qc_jax.augment.ghosting import GHOSTING
 from qc_jax.augment.kspace import SOURCES, Source, filter_lines, to_image, to_k_space
+from qc_jax.augment.motion import MOTION
 from qc_jax.augment.spatial import flip, random_flip, random_transform, transform
 
+ALL_SOURCES: tuple[Source, ...] = (MOTION, *SOURCES[:2], GHOSTING, *SOURCES[2:])
+"""Every source of this package, in the order in which they arise in the scanner."""
+
 __all__ = [
+    "ALL_SOURCES",
+    "GHOSTING",
+    "MOTION",
     "SOURCES",
     "Source",
     "alone",

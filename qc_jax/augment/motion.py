@@ -1,0 +1,83 @@
+"""Motion: the head moves while k-space is filled line by line (Shaw et al. 2018, 2019).
+
+Every event is a rigid movement from one moment on; the lines acquired after it belong to the moved
+head.  The centre of k-space is acquired at rest, so that the labels still fit the image.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.ndimage import map_coordinates
+
+from qc_jax.augment.kspace import Source, to_k_space
+from qc_jax.augment.spatial import rotation_matrix
+
+
+def move(k_space: jax.Array, degrees: jax.Array, shift: jax.Array) -> jax.Array:
+    """The k-space of the head after a rigid movement.
+
+    Args:
+      k_space: of a real image.
+      degrees: `(3,)` rotation about the axes through the centre, trilinear.
+      shift: `(3,)` fraction of the field of view, exact (Fourier's shift theorem).
+    """
+    image = jnp.real(jnp.fft.ifftn(k_space))
+    centre = (jnp.asarray(image.shape, jnp.float32)[:, None, None, None] - 1.0) / 2.0
+    grid = jnp.stack(jnp.meshgrid(*map(jnp.arange, image.shape), indexing="ij"))
+    coordinates = jnp.einsum("ij,jxyz->ixyz", rotation_matrix(degrees).T, grid - centre) + centre
+    rotated = to_k_space(map_coordinates(image, coordinates, order=1))
+    ramp = 1.0
+    for axis, size in enumerate(image.shape):
+        cycles = jnp.fft.fftfreq(size) * size * shift[axis]
+        along = tuple(slice(None) if i == axis else None for i in range(3))
+        ramp = ramp * jnp.exp(-2j * jnp.pi * cycles)[along]
+    return (rotated * ramp).astype(k_space.dtype)
+
+
+def replace_lines(
+    k_space: jax.Array,
+    moved: jax.Array,
+    axis: jax.Array | int,
+    start: jax.Array | float,
+) -> jax.Array:
+    """Takes the lines on one side of the centre from the k-space of the moved head.
+
+    Args:
+      k_space: at rest.
+      moved: after the event.
+      axis: along which the lines follow each other.
+      start: of the event, in (-1, 1), 0 the centre of k-space and 1 its end: lines beyond it, on
+        its side of the centre, are from `moved`.
+    """
+    taken = jnp.zeros((), bool)
+    for a, size in enumerate(k_space.shape):
+        time = 2.0 * jnp.fft.fftfreq(size) * jnp.sign(start)
+        along = tuple(slice(None) if i == a else None for i in range(3))
+        taken = taken | (jnp.equal(axis, a) & (time > jnp.abs(start)))[along]
+    return jnp.where(taken, moved, k_space)
+
+
+def motion(key: jax.Array, k_space: jax.Array, severity: jax.Array, events: int = 2) -> jax.Array:
+    """Random events, each up to `severity` degrees and 0.5 % of the field of view per degree.
+
+    They begin at random moments outside the innermost twentieth of the lines along a random axis.
+    """
+    axis_key, *event_keys = jax.random.split(key, 1 + events)
+    axis = jax.random.randint(axis_key, (), 0, 3)
+    spoilt = k_space
+    for event_key in event_keys:
+        degrees_key, shift_key, start_key, side_key = jax.random.split(event_key, 4)
+        # Directions at random, sizes not: the severity says how far the head moves.
+        degrees = severity * _direction(degrees_key)
+        shift = 0.005 * severity * _direction(shift_key)
+        start = jax.random.uniform(start_key, minval=0.05, maxval=0.5)
+        start *= jnp.where(jax.random.bernoulli(side_key), 1.0, -1.0)
+        spoilt = replace_lines(spoilt, move(k_space, degrees, shift), axis, start)
+    return spoilt
+
+
+def _direction(key: jax.Array) -> jax.Array:
+    normal = jax.random.normal(key, (3,))
+    return normal / jnp.linalg.norm(normal)
+
+
+MOTION = Source("motion", motion, 1.0, 10.0, 0.0, "rotation in degrees, shift in half percent")
