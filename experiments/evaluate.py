@@ -57,7 +57,9 @@ def score_scans(
             rng = np.random.default_rng([config.seed, draw, index])
 
             def add(image, artefact, fraction, name=name, labels=labels, mask=mask):
-                prediction = scoring.predict(network, params, image, config.patch, config.overlap)
+                prediction = scoring.predict(
+                    network, params, image, config.patch, config.overlap, mask=mask
+                )
                 dice = scoring.dice(prediction.segmentation == 1, labels == 1)
                 scores = scoring.source_scores(prediction.variances, mask)
                 scored.append(Scored(name, artefact, fraction, scores, dice))

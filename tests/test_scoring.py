@@ -47,7 +47,22 @@ def test_windows_cover_everything_with_their_overlap(size, overlap):
     assert np.diff(starts).max(initial=0) <= max(int(8 * (1 - overlap)), 1)
 
 
-def test_overlap_out_of_range(network):
+def test_a_mask_changes_nothing_inside_it(network):
+    net, params = network
+    image = np.random.default_rng(0).random((24, 20, 16), np.float32)
+    mask = np.zeros(image.shape, bool)
+    mask[2:9, 3:7, 10:12] = True
+    whole = scoring.predict(net, params, image, (8, 8, 8), 0.5)
+    found = scoring.predict(net, params, image, (8, 8, 8), 0.5, mask=mask)
+    np.testing.assert_allclose(found.variances[mask], whole.variances[mask], rtol=1e-5)
+    np.testing.assert_allclose(found.probabilities[mask], whole.probabilities[mask], atol=1e-6)
+    np.testing.assert_array_equal(found.probabilities[20, 10, 2], [1.0, 0.0])
+    np.testing.assert_array_equal(found.variances[20, 10, 2], 0.0)
+
+
+def test_usage_of_predict_that_cannot_work(network):
+    with pytest.raises(ValueError, match="mask"):
+        scoring.predict(*network, np.zeros((9, 8, 8)), (8, 8, 8), mask=np.ones((8, 8, 8), bool))
     with pytest.raises(ValueError, match="overlap"):
         scoring.predict(*network, np.zeros((8, 8, 8), np.float32), (8, 8, 8), 1.0)
 

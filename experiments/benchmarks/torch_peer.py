@@ -7,6 +7,7 @@ those of torch and the layout is ours; outputs agree with `qc_jax.network.UNet`.
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import numpy as np
 import torch
 from torch import nn
@@ -62,23 +63,26 @@ class TorchUNet(nn.Module):
 def with_parameters(network: UNet, params: Mapping[str, Any]) -> TorchUNet:
     """The peer of a network without level head, its parameters copied."""
     peer = TorchUNet(network)
-    values = {
-        name: np.asarray(value)
-        for name, value in params["params"].items()
-        if "_" in name and not isinstance(value, Mapping)
-    }
+    values = params["params"]
     with torch.no_grad():
         for name, block in peer.blocks.items():
-            kernel = np.moveaxis(values[f"{name}_kernel"], (3, 4), (1, 0))
+            kernel = np.moveaxis(np.asarray(values[f"{name}_kernel"]), (3, 4), (1, 0))
             block[0].weight.copy_(torch.from_numpy(np.ascontiguousarray(kernel)))
-            block[1].weight.copy_(torch.from_numpy(values[f"{name}_scale"].copy()))
-            block[1].bias.copy_(torch.from_numpy(values[f"{name}_bias"].copy()))
+            block[1].weight.copy_(torch.from_numpy(np.array(values[f"{name}_scale"])))
+            block[1].bias.copy_(torch.from_numpy(np.array(values[f"{name}_bias"])))
         for name in ("logits", "log_variance"):
             head = getattr(peer, name)
-            kernel = np.asarray(params["params"][name]["kernel"]).T.copy()
+            kernel = np.array(values[name]["kernel"].T)
             head.weight.copy_(torch.from_numpy(kernel)[:, :, None, None, None])
-            head.bias.copy_(torch.from_numpy(np.array(params["params"][name]["bias"])))
+            head.bias.copy_(torch.from_numpy(np.array(values[name]["bias"])))
     return peer
+
+
+def check_agreement(network: UNet, params, image: jax.Array, torch_image: torch.Tensor) -> None:
+    """Raises AssertionError where the two networks differ by more than 1e-3."""
+    ours = np.concatenate(network.apply(params, image), axis=-1)
+    theirs = np.moveaxis(with_parameters(network, params)(torch_image).detach().numpy(), 1, -1)
+    np.testing.assert_allclose(theirs, ours, atol=1e-3)
 
 
 def combined_loss(outputs: torch.Tensor, labels: torch.Tensor, num_classes: int, epsilon: float):

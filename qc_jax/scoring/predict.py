@@ -1,6 +1,6 @@
 """Whole volumes through a network that was trained on patches.
 
-Windows of the training size (instance norm depends on it) cover the volume with overlap.  In each,
+Windows of the training size (instance norm depends on it) cover the head with overlap.  In each,
 Eq. 1 is taken; probabilities and variances, not logits, are blended with Gaussian weights.
 """
 
@@ -40,6 +40,7 @@ def predict(
     window: Sequence[int],
     overlap: float = 0.25,
     batch_size: int = 8,
+    mask: np.ndarray | None = None,
 ) -> Prediction:
     """Segments a volume of any size and predicts its variances.
 
@@ -50,45 +51,57 @@ def predict(
       window: voxels along x, y and z, those of the training patches.
       overlap: share of a window's edge that its neighbour covers as well, in [0, 1).
       batch_size: windows at a time.
+      mask: `(X, Y, Z)` bool, where the result is wanted, `scores.head_mask` say: windows that do
+        not touch it are left out, and nothing changes inside it.  Where no window was, the voxel is
+        background with variance 0.  Everywhere by default.
 
     Raises:
-      ValueError: overlap not in [0, 1).
+      ValueError: overlap not in [0, 1), or image and mask of different shape.
     """
     if not 0 <= overlap < 1:
         raise ValueError(f"overlap is {overlap}, but has to lie in [0, 1)")
+    if mask is not None and mask.shape != image.shape:
+        raise ValueError(f"the mask has shape {mask.shape}, but the image {image.shape}")
     padding = [(0, max(w - n, 0)) for n, w in zip(image.shape, window, strict=True)]
     padded = np.pad(image, padding)
-    corners = list(
-        itertools.product(
-            *(_starts(n, w, overlap) for n, w in zip(padded.shape, window, strict=True))
-        )
-    )
+    wanted = np.ones(padded.shape, bool) if mask is None else np.pad(mask, padding)
+    starts = [_starts(n, w, overlap) for n, w in zip(padded.shape, window, strict=True)]
+    windows = [
+        where
+        for corner in itertools.product(*starts)
+        if wanted[
+            where := tuple(slice(c, c + w) for c, w in zip(corner, window, strict=True))
+        ].any()
+    ]
     weight = _gaussian(window)
     total = np.zeros(padded.shape, np.float32)
     channels = network.num_classes + 1 + network.num_sources
     blended = np.zeros((*padded.shape, channels), np.float32)
-    for first in range(0, len(corners), batch_size):
-        windows = [
-            tuple(slice(c, c + w) for c, w in zip(corner, window, strict=True))
-            for corner in corners[first : first + batch_size]
-        ]
+    for first in range(0, len(windows), batch_size):
+        batch = windows[first : first + batch_size]
         inputs = np.zeros((batch_size, *window, 1), np.float32)
-        for i, where in enumerate(windows):
+        for i, where in enumerate(batch):
             inputs[i, ..., 0] = padded[where]
-        outputs = np.asarray(_apply(network, params, inputs))
-        for where, output in zip(windows, outputs, strict=False):
-            blended[where] += weight[..., None] * output
+        outputs = np.asarray(_weighted_outputs(network, params, inputs, weight))
+        for where, output in zip(batch, outputs, strict=False):
+            blended[where] += output
             total[where] += weight
-    blended = (blended / total[..., None])[tuple(slice(n) for n in image.shape)]
+    seen = total > 0
+    blended /= np.where(seen, total, 1.0)[..., None]
+    blended[..., 0] += ~seen
+    blended = blended[tuple(slice(n) for n in image.shape)]
     return Prediction(blended[..., : network.num_classes], blended[..., network.num_classes :])
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _apply(network: UNet, params: Any, images: jax.Array) -> jax.Array:
+def _weighted_outputs(
+    network: UNet, params: Any, images: jax.Array, weight: jax.Array
+) -> jax.Array:
     logits, log_variance = network.apply(params, images)
     total = uncertainty.total_variance(log_variance)
     probabilities = uncertainty.scaled_softmax(logits, total)
-    return jax.numpy.concatenate([probabilities, uncertainty.variance(log_variance)], axis=-1)
+    outputs = jax.numpy.concatenate([probabilities, uncertainty.variance(log_variance)], axis=-1)
+    return weight[..., None] * outputs
 
 
 def _starts(size: int, window: int, overlap: float) -> np.ndarray:

@@ -1,0 +1,98 @@
+"""Measures us and the peers in turn: `python -m experiments.benchmarks [--only NAME] [--quick]`.
+
+Needs `pip install -e '.[benchmark]'`.  Prints a table and writes `benchmarks.json`, and beside it
+`growth.json` and `growth.png`.
+"""
+
+import dataclasses
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+Name = Literal["training_step", "convolutions", "augmentation", "whole_scan", "start_up", "growth"]
+_MODULES = {"convolutions": "training_step"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Compares the speed of qc_jax with PyTorch, MONAI and TorchIO, in one run on this machine."""
+
+    only: Name | None = None
+    """One benchmark instead of all."""
+    quick: bool = False
+    """Fewer sizes and repeats."""
+    output_dir: Path = Path("runs/benchmarks")
+    """Folder for benchmarks.json, growth.json and growth.png."""
+
+
+def main() -> int:
+    """Returns the exit code."""
+    arguments = tyro.cli(Arguments, prog="python -m experiments.benchmarks")
+    try:
+        importlib.import_module("torchio")
+        importlib.import_module("monai")
+    except ImportError as error:
+        print(f"error: {error}; run pip install -e '.[benchmark]'", file=sys.stderr)
+        return 2
+    from rich.console import Console
+    from rich.table import Table
+
+    from experiments.benchmarks import measure
+
+    console = Console()
+    arguments.output_dir.mkdir(parents=True, exist_ok=True)
+    limits = measure.roofline()
+    console.print(
+        f"this machine: matrix product {limits['matmul_gflops']:.0f} GFLOP/s, "
+        f"copy {limits['copy_gbytes']:.1f} GB/s"
+    )
+    names = [arguments.only] if arguments.only else list(Name.__args__)
+    records = []
+    for name in names:
+        module = importlib.import_module(f"experiments.benchmarks.{_MODULES.get(name, name)}")
+        if name == "growth":
+            _grow(module, arguments, console)
+            continue
+        table = Table("measured", "peer", "shapes", "ours, s", "peer, s", "ratio", title=name)
+        with console.status(name):
+            for record in getattr(module, name)(arguments.quick):
+                records.append(dataclasses.asdict(record))
+                table.add_row(
+                    record.name,
+                    record.peer,
+                    record.shapes,
+                    f"{record.ours_seconds:.4f}",
+                    f"{record.peer_seconds:.4f}",
+                    f"{record.ratio:.2f}",
+                )
+                for note, value in record.notes.items():
+                    table.add_row(f"  {note}", "", "", f"{value:.1f}", "", "")
+        console.print(table)
+        # Written as it goes: a run that is stopped keeps what it has measured.
+        (arguments.output_dir / "benchmarks.json").write_text(json.dumps(records, indent=1))
+    return 0
+
+
+def _grow(growth, arguments: Arguments, console) -> None:
+    with console.status("growth"):
+        curves = list(growth.growth(arguments.quick))
+        memory = growth.memory_of_many_scans([1, 10] if arguments.quick else [1, 10, 100])
+    for curve in curves:
+        points = ", ".join(f"{n}: {s:.3f}" for n, s in zip(curve.sizes, curve.seconds, strict=True))
+        console.print(f"{curve.name}: exponent {curve.exponent:.2f} (seconds, {points})")
+    console.print(
+        "peak memory over scans: " + ", ".join(f"{n}: {m:.0f} MB" for n, m in memory.items())
+    )
+    text = json.dumps(
+        {"curves": [dataclasses.asdict(c) for c in curves], "memory_mb": memory}, indent=1
+    )
+    (arguments.output_dir / "growth.json").write_text(text)
+    growth.plot(arguments.output_dir / "growth.png", curves)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
