@@ -59,6 +59,7 @@ def parse(arguments: list[str]) -> Arguments:
 def run(arguments: Arguments) -> None:
     """Does what the arguments say."""
     # jax and all that needs it are imported here, so that --help and usage errors are quick.
+    import jax
     from rich.console import Console
 
     from experiments import run_folder, train
@@ -70,6 +71,8 @@ def run(arguments: Arguments) -> None:
     console = Console(stderr=True)
     train.check(config)
     sources = train.chosen_sources(config)
+    # What has been compiled once need not be again, by the next call or by the next stage.
+    jax.config.update("jax_compilation_cache_dir", str(cache.default_folder() / "compiled"))
     console.print(f"[bold]qc_jax[/] {arguments.stage}, preset {arguments.preset}, in {folder}")
     subjects = data.load_subjects(
         config.data,
