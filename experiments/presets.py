@@ -59,7 +59,7 @@ class Config:
     """Training steps of the task network."""
     steps_teachers: int = 500
     """Training steps of each teacher."""
-    steps_student: int = 400
+    steps_student: int = 1000
     """Training steps of the student."""
     learning_rate: float = 2e-3
     """Of Adam, before the plateau rule halves it."""
