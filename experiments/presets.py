@@ -57,7 +57,7 @@ class Config:
 
     steps_task: int = 700
     """Training steps of the task network."""
-    steps_teachers: int = 500
+    steps_teachers: int = 700
     """Training steps of each teacher."""
     steps_student: int = 1000
     """Training steps of the student."""
