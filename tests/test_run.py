@@ -161,7 +161,7 @@ def test_another_configuration_in_the_folder_is_refused(finished, capsys):
 
 def test_usage_that_cannot_work(capsys, tmp_path):
     folder = f"--run-dir={tmp_path / 'new'}"
-    assert "choose from spike" in refused(capsys, ["--sources=hum", folder])
+    assert "choose from motion, spike" in refused(capsys, ["--sources=hum", folder])
     assert "multiple of 4" in refused(capsys, ["--patch", "24", "24", "23", folder])
     assert "larger than" in refused(capsys, ["--patch", "96", "96", "96", folder])
     assert "not a folder" in refused(capsys, [f"--data={tmp_path / 'none'}", folder])
