@@ -21,7 +21,7 @@ class Config:
     """Images and labels: empty for the embedded population, DIR for pairs (BIDS or plain),
     labels:DIR for label maps with FreeSurfer's numbers, from which images are drawn."""
     sources: tuple[str, ...] = ("spike", "noise", "blur", "wrap")
-    """Artefacts to learn, in their physical order."""
+    """Artefacts to learn: any of motion, spike, noise, ghosting, blur and wrap."""
     seed: int = 0
     """Of everything random."""
     subjects: int = 40

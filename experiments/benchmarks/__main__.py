@@ -9,7 +9,7 @@ import importlib
 import json
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import tyro
 
@@ -50,7 +50,7 @@ def main() -> int:
         f"this machine: matrix product {limits['matmul_gflops']:.0f} GFLOP/s, "
         f"copy {limits['copy_gbytes']:.1f} GB/s"
     )
-    names = [arguments.only] if arguments.only else list(Name.__args__)
+    names = [arguments.only] if arguments.only else list(get_args(Name))
     records = []
     for name in names:
         module = importlib.import_module(f"experiments.benchmarks.{_MODULES.get(name, name)}")

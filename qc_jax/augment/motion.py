@@ -6,10 +6,11 @@ head.  The centre of k-space is acquired at rest, so that the labels still fit t
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.ndimage import map_coordinates
 
-from qc_jax.augment.kspace import Source, to_k_space
-from qc_jax.augment.spatial import rotation_matrix
+from qc_jax.augment.kspace import Source, filter_lines, to_k_space
+from qc_jax.augment.spatial import origins
 
 
 def move(k_space: jax.Array, degrees: jax.Array, shift: jax.Array) -> jax.Array:
@@ -21,16 +22,13 @@ def move(k_space: jax.Array, degrees: jax.Array, shift: jax.Array) -> jax.Array:
       shift: `(3,)` fraction of the field of view, exact (Fourier's shift theorem).
     """
     image = jnp.real(jnp.fft.ifftn(k_space))
-    centre = (jnp.asarray(image.shape, jnp.float32)[:, None, None, None] - 1.0) / 2.0
-    grid = jnp.stack(jnp.meshgrid(*map(jnp.arange, image.shape), indexing="ij"))
-    coordinates = jnp.einsum("ij,jxyz->ixyz", rotation_matrix(degrees).T, grid - centre) + centre
-    rotated = to_k_space(map_coordinates(image, coordinates, order=1))
-    ramp = 1.0
-    for axis, size in enumerate(image.shape):
-        cycles = jnp.fft.fftfreq(size) * size * shift[axis]
-        along = tuple(slice(None) if i == axis else None for i in range(3))
-        ramp = ramp * jnp.exp(-2j * jnp.pi * cycles)[along]
-    return (rotated * ramp).astype(k_space.dtype)
+    rotated = map_coordinates(image, origins(image.shape, degrees), order=1)
+    moved = to_k_space(rotated)
+    for axis in range(3):
+        moved = filter_lines(
+            moved, axis, lambda lines, axis=axis: jnp.exp(-2j * jnp.pi * lines * shift[axis])
+        )
+    return moved
 
 
 def replace_lines(
@@ -48,16 +46,17 @@ def replace_lines(
       start: of the event, in (-1, 1), 0 the centre of k-space and 1 its end: lines beyond it, on
         its side of the centre, are from `moved`.
     """
-    taken = jnp.zeros((), bool)
-    for a, size in enumerate(k_space.shape):
-        time = 2.0 * jnp.fft.fftfreq(size) * jnp.sign(start)
-        along = tuple(slice(None) if i == a else None for i in range(3))
-        taken = taken | (jnp.equal(axis, a) & (time > jnp.abs(start)))[along]
-    return jnp.where(taken, moved, k_space)
+
+    def after(lines: np.ndarray) -> jax.Array:
+        time = 2.0 * lines / len(lines)
+        return time * jnp.sign(start) > jnp.abs(start)
+
+    rest = filter_lines(k_space, axis, lambda lines: jnp.where(after(lines), 0.0, 1.0))
+    return rest + filter_lines(moved, axis, lambda lines: jnp.where(after(lines), 1.0, 0.0))
 
 
 def motion(key: jax.Array, k_space: jax.Array, severity: jax.Array, events: int = 2) -> jax.Array:
-    """Random events, each up to `severity` degrees and 0.5 % of the field of view per degree.
+    """Random events: a rotation of `severity` degrees, a shift of 0.5 % of the field per degree.
 
     They begin at random moments outside the innermost twentieth of the lines along a random axis.
     """

@@ -3,6 +3,8 @@
 Images are `(X, Y, Z)` float, labels `(X, Y, Z)` int; rotations in degrees about the centre.
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
@@ -15,6 +17,14 @@ def rotation_matrix(degrees: jax.Array) -> jax.Array:
     about_y = jnp.array([[cy, 0, sy], [0, 1.0, 0], [-sy, 0, cy]])
     about_z = jnp.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1.0]])
     return about_z @ about_y @ about_x
+
+
+def origins(shape: Sequence[int], degrees: jax.Array, scale: jax.Array | float = 1.0) -> jax.Array:
+    """`(3, X, Y, Z)`, where each voxel of a rotated and scaled volume comes from, in voxels."""
+    centre = (jnp.asarray(shape, jnp.float32)[:, None, None, None] - 1.0) / 2.0
+    grid = jnp.stack(jnp.meshgrid(*map(jnp.arange, shape), indexing="ij"))
+    inverse = rotation_matrix(degrees).T / scale
+    return jnp.einsum("ij,jxyz->ixyz", inverse, grid - centre) + centre
 
 
 def transform(
@@ -31,10 +41,7 @@ def transform(
     Returns:
       Image and labels of the same shape; what comes from outside is 0.
     """
-    centre = (jnp.asarray(image.shape, jnp.float32)[:, None, None, None] - 1.0) / 2.0
-    grid = jnp.stack(jnp.meshgrid(*map(jnp.arange, image.shape), indexing="ij"))
-    inverse = rotation_matrix(degrees).T / scale
-    coordinates = jnp.einsum("ij,jxyz->ixyz", inverse, grid - centre) + centre
+    coordinates = origins(image.shape, degrees, scale)
     moved = map_coordinates(image, coordinates, order=1, mode="constant")
     return moved, map_coordinates(labels, coordinates, order=0, mode="constant")
 

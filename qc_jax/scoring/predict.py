@@ -1,7 +1,8 @@
 """Whole volumes through a network that was trained on patches.
 
-Windows of the training size (instance norm depends on it) cover the head with overlap.  In each,
-Eq. 1 is taken; probabilities and variances, not logits, are blended with Gaussian weights.
+Windows of the training size (instance norm depends on it) cover the volume, or a mask in it, with
+overlap.  In each, Eq. 1 is taken; probabilities and variances, not logits, are blended with
+Gaussian weights.
 """
 
 import functools
