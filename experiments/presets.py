@@ -20,6 +20,10 @@ class Config:
     data: str = ""
     """Images and labels: empty for the embedded population, DIR for pairs (BIDS or plain),
     labels:DIR for label maps with FreeSurfer's numbers, from which images are drawn."""
+    split: str = ""
+    """JSON file with the subjects' names for train, validation and test; empty for 80/10/10."""
+    deformed_copies: int = 0
+    """Deformed copies of each training subject; not for images, which have no label map."""
     sources: tuple[str, ...] = ("spike", "noise", "blur", "wrap")
     """Artefacts to learn: any of motion, spike, noise, ghosting, blur and wrap."""
     seed: int = 0
@@ -85,7 +89,9 @@ class Config:
     student_consistency_of: Literal["variance", "log_variance"] = "log_variance"
     """What Eq. 7 compares in the student: of log-variances the large ones do not rule the term."""
     consistency_weight: float = 1.0
-    """Weight of every consistency term."""
+    """Weight of every consistency term in the teachers."""
+    student_consistency_weight: float = 1.0
+    """Weight of every consistency term in the student."""
     gradient_weight: float = 1.0
     """Weight of L_grad in Eq. 7."""
     ssim_weight: float = 0.1

@@ -83,13 +83,23 @@ def run(arguments: Arguments) -> None:
         cache.default_folder(),
     )
     run_folder.claim(folder, config)
-    split = run_folder.split(
-        folder, data.split_subjects([subject.name for subject in subjects], config.seed)
-    )
+    names = [subject.name for subject in subjects]
+    if config.split:
+        wanted_split = data.read_split(Path(config.split), names)
+    else:
+        wanted_split = data.split_subjects(names, config.seed)
+    split = run_folder.split(folder, wanted_split)
     part = {
         name: [subject for subject in subjects if subject.name in members]
         for name, members in split.items()
     }
+    part["train"] = data.deformed_subjects(
+        part["train"],
+        config.deformed_copies,
+        config.voxel_size,
+        config.seed,
+        cache.default_folder(),
+    )
     console.print("subjects: " + ", ".join(f"{len(v)} {k}" for k, v in part.items()))
 
     steps = {"task": config.steps_task, "student": config.steps_student}

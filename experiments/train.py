@@ -119,7 +119,9 @@ def step_of(config: Config, mesh, sources: tuple[Source, ...], frozen: training.
             consistency_of=(
                 config.student_consistency_of if frozen.teachers else config.consistency_of
             ),
-            consistency_weight=config.consistency_weight,
+            consistency_weight=(
+                config.student_consistency_weight if frozen.teachers else config.consistency_weight
+            ),
             gradient_weight=config.gradient_weight,
             ssim_weight=config.ssim_weight,
         ),

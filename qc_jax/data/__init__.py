@@ -1,5 +1,21 @@
 """Heads to train and to evaluate on: the embedded population, label maps, image/label pairs."""
 
-from qc_jax.data.loader import Subject, batches, clean_scans, load_subjects, split_subjects
+from qc_jax.data.loader import (
+    Subject,
+    batches,
+    clean_scans,
+    deformed_subjects,
+    load_subjects,
+    read_split,
+    split_subjects,
+)
 
-__all__ = ["Subject", "batches", "clean_scans", "load_subjects", "split_subjects"]
+__all__ = [
+    "Subject",
+    "batches",
+    "clean_scans",
+    "deformed_subjects",
+    "load_subjects",
+    "read_split",
+    "split_subjects",
+]

@@ -7,19 +7,19 @@ whole-head maps: bone (515), marrow and skin (516, 511: fat), eyes (506: fluid),
 """
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from qc_jax.data import cache, nifti
+from qc_jax.data import cache, nifti, tissues
 from qc_jax.data.tissues import TISSUES
 from qc_jax.errors import ConfigError
 
-_NUMBERS: dict[str, Sequence[int]] = {
+_NUMBERS: dict[str, tuple[int, ...]] = {
     "air": (0,),
     "fluid": (4, 5, 14, 15, 24, 30, 31, 43, 44, 62, 63, 72, 136, 137, 163, 164, 506),
-    "grey_matter": (3, 42, 8, 47, 10, 49, 11, 50, 12, 51, 13, 52, 17, 53, 18, 54, 26, 58),
+    "grey_matter": (3, 42, 8, 47, 11, 50, 12, 51, 17, 53, 18, 54, 26, 58),
+    "deep_grey_matter": (10, 49, 13, 52),
     "white_matter": (2, 41, 7, 46, 16, 28, 60, 77, 85, 251, 252, 253, 254, 255),
     "bone": (165, 515),
     "fat": (511, 516),
@@ -54,7 +54,7 @@ def load_label_maps(
     subjects = {}
     for path in paths:
         stat = path.stat()
-        text = f"1 {path.resolve()} {stat.st_size} {stat.st_mtime_ns} {voxel_size} {field_of_view}"
+        text = f"2 {path.resolve()} {stat.st_size} {stat.st_mtime_ns} {voxel_size} {field_of_view}"
         name = f"labels-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npy"
         subjects[nifti.stem(path)] = cache.load_or_make(
             cache_folder / name, lambda path=path: read_label_map(path, voxel_size, field_of_view)
@@ -76,18 +76,18 @@ def read_label_map(
         raise ConfigError(
             f"{path} is no label map: its values are not whole numbers from 0 to {_LARGEST - 1}"
         )
-    tissues = tissue_table()[numbers]
-    grey_matter = tissues == TISSUES.index("grey_matter")
+    tissue = tissue_table()[numbers]
+    grey_matter = (tissue == tissues.GREY_MATTER) | (tissue == tissues.DEEP_GREY_MATTER)
     if not grey_matter.any():
         raise ConfigError(
             f"{path} holds no grey matter: none of FreeSurfer's numbers "
-            f"{sorted(_NUMBERS['grey_matter'])} or 1000-2999 occurs"
+            f"{sorted(_NUMBERS['grey_matter'] + _NUMBERS['deep_grey_matter'])} or 1000-2999 occurs"
         )
     centre = nifti.centre_of_box(grey_matter, affine)
     fractions = [
-        nifti.resample((tissues == t).astype(np.float32), affine, voxel_size, field_of_view, centre)
+        nifti.resample((tissue == t).astype(np.float32), affine, voxel_size, field_of_view, centre)
         for t in range(1, len(TISSUES))
     ]
-    rounded = np.rint(255 * np.stack(fractions, axis=-1)).astype(np.int16)
-    air = np.clip(255 - rounded.sum(axis=-1, keepdims=True), 0, 255)
-    return np.concatenate([air, rounded], axis=-1).astype(np.uint8)
+    fractions = np.stack(fractions, axis=-1)
+    air = 1.0 - fractions.sum(axis=-1, keepdims=True)
+    return tissues.to_bytes(np.concatenate([air, fractions], axis=-1))

@@ -5,13 +5,14 @@ A batch is a dict: `image` `(B, X, Y, Z)` float32 in [0, 1], `labels` `(B, X, Y,
 """
 
 import dataclasses
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import grain
 import numpy as np
 
-from qc_jax.data import label_maps, pairs, population, tissues
+from qc_jax.data import deformation, label_maps, pairs, population, tissues
 from qc_jax.errors import ConfigError
 
 
@@ -76,6 +77,55 @@ def load_subjects(
             "train, validate and test on different people"
         )
     return subjects
+
+
+def deformed_subjects(
+    subjects: Sequence[Subject], copies: int, voxel_size: float, seed: int, cache_folder: Path
+) -> list[Subject]:
+    """The subjects, each followed by `copies` of it in another pose, size and shape.
+
+    Raises:
+      ConfigError: a subject is a fixed image.
+    """
+    everyone = []
+    for index, subject in enumerate(subjects):
+        everyone.append(subject)
+        if not copies:
+            continue
+        if subject.fractions is None:
+            raise ConfigError(
+                f"{subject.name} is an image, and only label maps and the embedded population can "
+                "be deformed: use --deformed-copies=0"
+            )
+        made = deformation.deformed_copies(
+            subject.fractions, voxel_size, copies, (seed, index), cache_folder
+        )
+        everyone += [
+            Subject(f"{subject.name}+{i + 1}", tissues.labels_of(f), fractions=f)
+            for i, f in enumerate(made)
+        ]
+    return everyone
+
+
+def read_split(path: Path, names: Sequence[str]) -> dict[str, list[str]]:
+    """A split into train, validation and test from a JSON file that names the subjects of each.
+
+    Raises:
+      ConfigError: unreadable, not these three parts, or not each of these subjects once.
+    """
+    try:
+        split = {part: list(map(str, who)) for part, who in json.loads(path.read_text()).items()}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise ConfigError(f"{path} cannot be read as a split ({error})") from error
+    if set(split) != {"train", "validation", "test"} or not all(split.values()):
+        raise ConfigError(f"{path} has to name subjects for train, validation and test")
+    named = sorted(name for part in split.values() for name in part)
+    if named != sorted(names):
+        odd = sorted(set(named) ^ set(names)) or sorted({n for n in named if named.count(n) > 1})
+        raise ConfigError(
+            f"{path} has to name each subject of the data once; look at {', '.join(odd[:5])}"
+        )
+    return split
 
 
 def split_subjects(names: Sequence[str], seed: int) -> dict[str, list[str]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from qc_jax.data import label_maps, nifti
-from qc_jax.data.tissues import GREY_MATTER
+from qc_jax.data.tissues import DEEP_GREY_MATTER, GREY_MATTER
 from qc_jax.errors import ConfigError
 
 _LABEL_SUFFIXES = ("_label-GM_mask", "_dseg", "_label", "_labels", "_seg")
@@ -73,7 +73,7 @@ def read_pair(
         raise ConfigError(f"{image_path} is constant; there is nothing to learn from it")
     numbers = np.rint(labels).astype(np.int64)
     if numbers.max() > 1:
-        numbers = label_maps.tissue_table()[numbers] == GREY_MATTER
+        numbers = np.isin(label_maps.tissue_table()[numbers], (GREY_MATTER, DEEP_GREY_MATTER))
     grey_matter = (numbers == 1).astype(np.float32)
     if not grey_matter.any():
         raise ConfigError(f"{label_path} holds no grey matter (1, or FreeSurfer's numbers)")

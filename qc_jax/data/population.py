@@ -17,7 +17,7 @@ import nilearn.datasets
 import numpy as np
 from scipy import ndimage
 
-from qc_jax.data import cache
+from qc_jax.data import cache, deformation, tissues
 from qc_jax.data.tissues import TISSUES
 
 _COARSE = 2
@@ -42,7 +42,7 @@ class PopulationConfig:
 
     def digest(self) -> str:
         """Names the cached file; changes with the settings and with the nilearn release."""
-        text = f"1 {self} nilearn {nilearn.__version__}"
+        text = f"2 {self} nilearn {nilearn.__version__}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -87,17 +87,10 @@ def _template() -> np.ndarray:
 
 def _subject(rng: np.random.Generator, template: np.ndarray, config: PopulationConfig):
     shape = template.shape[1:]
-    displacement = _diffeomorphism(rng, shape)
-    affine = _random_affine(rng)
-    grid = np.stack(
-        np.meshgrid(*(np.arange(n, dtype=np.float32) for n in config.field_of_view), indexing="ij")
-    )
-    centre_out = (np.array(config.field_of_view) - 1) / 2
-    centre_in = (np.array(shape) - 1) / 2 + np.array([0, 0, -2])
-    offset = (grid - centre_out[:, None, None, None]) * (config.voxel_size / _COARSE)
-    coordinates = np.einsum("ij,jxyz->ixyz", affine, offset) + centre_in[:, None, None, None]
-    coordinates += np.stack(
-        [ndimage.map_coordinates(d, coordinates, order=1, mode="nearest") for d in displacement]
+    displacement = deformation.diffeomorphism(rng, shape, _COARSE)
+    affine = deformation.random_affine(rng)
+    coordinates = deformation.origins(
+        affine, displacement, config.field_of_view, config.voxel_size / _COARSE, (0, 0, -2)
     )
     # The voxel averages over its own size: without it a coarse grid would alias thin sheets.
     sigma = 0.5 * max(config.voxel_size / _COARSE - 0.6, 0.0)
@@ -114,60 +107,4 @@ def _subject(rng: np.random.Generator, template: np.ndarray, config: PopulationC
         ],
         axis=-1,
     )
-    fractions /= fractions.sum(axis=-1, keepdims=True)
-    rounded = np.rint(255 * fractions[..., 1:]).astype(np.int16)
-    air = np.clip(255 - rounded.sum(axis=-1), 0, 255)
-    return np.concatenate([air[..., None], rounded], axis=-1).astype(np.uint8)
-
-
-def _random_affine(rng: np.random.Generator) -> np.ndarray:
-    """Output to input: up to 8 degrees about each axis, sizes within 8 %, shear within 3 %."""
-    angles = np.deg2rad(rng.uniform(-8, 8, 3))
-    matrix = np.diag(np.exp(rng.uniform(-0.08, 0.08, 3))) + np.triu(
-        rng.uniform(-0.03, 0.03, (3, 3)), 1
-    )
-    for axis, angle in enumerate(angles):
-        i, j = (k for k in range(3) if k != axis)
-        rotation = np.eye(3)
-        rotation[i, i] = rotation[j, j] = np.cos(angle)
-        rotation[i, j], rotation[j, i] = -np.sin(angle), np.sin(angle)
-        matrix = rotation @ matrix
-    return matrix
-
-
-def _diffeomorphism(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """A smooth displacement in voxels, `(3, X, Y, Z)`, of positive Jacobian everywhere.
-
-    Halves the velocity until the Jacobian is positive; so smooth a field hardly ever needs it.
-    """
-    coarse = tuple(-(-n // 4) for n in shape)
-    velocity = np.stack(
-        [ndimage.gaussian_filter(rng.standard_normal(coarse), 2.0) for _ in range(3)]
-    )
-    velocity *= rng.uniform(1.0, 2.5) / velocity.std() / _COARSE
-    while True:
-        displacement = _integrate(velocity / 4)
-        if jacobian_determinant(displacement).min() > 0.05:
-            break
-        velocity = velocity / 2
-    zoom = [n / c for n, c in zip(shape, coarse, strict=True)]
-    return np.stack([ndimage.zoom(4 * d, zoom, order=1, mode="nearest") for d in displacement])
-
-
-def _integrate(velocity: np.ndarray, squarings: int = 5) -> np.ndarray:
-    """exp(velocity) by scaling and squaring: u <- u + u(x + u), `squarings` times."""
-    grid = np.stack(np.meshgrid(*map(np.arange, velocity.shape[1:]), indexing="ij"))
-    displacement = velocity / 2**squarings
-    for _ in range(squarings):
-        moved = grid + displacement
-        displacement = displacement + np.stack(
-            [ndimage.map_coordinates(d, moved, order=1, mode="nearest") for d in displacement]
-        )
-    return displacement
-
-
-def jacobian_determinant(displacement: np.ndarray) -> np.ndarray:
-    """Determinant of the Jacobian of x + displacement, `(3, X, Y, Z)` in voxels to `(X, Y, Z)`."""
-    gradient = np.stack([np.stack(np.gradient(d)) for d in displacement])
-    jacobian = np.moveaxis(gradient, (0, 1), (-2, -1)) + np.eye(3)
-    return np.linalg.det(jacobian)
+    return tissues.to_bytes(fractions / fractions.sum(axis=-1, keepdims=True))
