@@ -1,85 +1,90 @@
-"""Has a network learnt its source?  Scores of corrupted against clean validation scans.
+"""Has a network learnt its source?  Scores of corrupted against clean scans whose truth is known.
 
-Each validation subject is scanned several times, every time with another contrast, clean and with
-an artefact at a severity of its own; severities are stratified over the whole range.  A scan's
-score for a source is the mean of that variance over the head mask of the clean scan.
+Each subject is scanned several times, every time with another contrast, clean and with an artefact
+at a severity of its own; severities are stratified over the whole range.  Every scan goes the way
+of a real one: its own head mask, its own intensities.
 """
 
-import dataclasses
-import functools
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import numpy as np
 from scipy import stats
 from sklearn import metrics
 
-from experiments.presets import Config
 from qc_jax import augment, data, scoring
 from qc_jax.augment import Source
-from qc_jax.network import UNet
-
-
-@dataclasses.dataclass(frozen=True)
-class Scored:
-    """One scan through one network.
-
-    Attributes:
-      subject: its name.
-      artefact: what was put in, or None for the clean scan.
-      fraction: of the way from mild to severe.
-      scores: `(1 + N,)` mean variances over the head mask, the task first.
-      dice: of the grey-matter segmentation.
-    """
-
-    subject: str
-    artefact: str | None
-    fraction: float
-    scores: np.ndarray
-    dice: float
+from qc_jax.models import Model
+from qc_jax.scoring.calibration import KnownScan
+from qc_jax.scoring.scan import Measurement, measure, on_grid
 
 
 def score_scans(
-    config: Config,
-    network: UNet,
-    params: Any,
+    model: Model,
     subjects: Sequence[data.Subject],
     artefacts: Sequence[Source],
-) -> list[Scored]:
-    """Scores every subject clean and with each artefact, `config.evaluation_draws` times each."""
+    draws: int,
+    seed: int,
+    overlap: float,
+    advance: Callable[[], None] = lambda: None,
+) -> list[KnownScan]:
+    """Scores every subject clean and with each artefact, `draws` times each."""
+    voxel_size = model.description.voxel_size
     scored = []
-    draws = config.evaluation_draws
-    for draw in range(draws):
-        scans = data.clean_scans(subjects, config.seed + 1000 * (draw + 1))
-        for index, (name, clean, labels) in enumerate(scans):
-            mask = scoring.head_mask(clean)
-            rng = np.random.default_rng([config.seed, draw, index])
-
-            def add(image, artefact, fraction, name=name, labels=labels, mask=mask):
-                prediction = scoring.predict(
-                    network, params, image, config.patch, config.overlap, mask=mask
-                )
-                dice = scoring.dice(prediction.segmentation == 1, labels == 1)
-                scores = scoring.source_scores(prediction.variances, mask)
-                scored.append(Scored(name, artefact, fraction, scores, dice))
-
-            add(clean, None, 0.0)
-            for source in artefacts:
-                fraction = (draw + rng.uniform()) / draws
-                key = jax.random.fold_in(jax.random.key(config.seed), draw * len(subjects) + index)
-                add(np.asarray(corrupt(key, clean, source, fraction)), source.name, fraction)
+    for name, labels, clean, bad in scans(subjects, artefacts, draws, seed):
+        first = measure(model, on_grid(clean, voxel_size), overlap)
+        scored.append(known_scan(name, None, 0.0, first, first, labels))
+        advance()
+        for source, fraction, image in bad:
+            found = measure(model, on_grid(image, voxel_size), overlap)
+            scored.append(known_scan(name, source.name, fraction, found, first, labels))
+            advance()
     return scored
 
 
-@functools.partial(jax.jit, static_argnums=2)
-def corrupt(key: jax.Array, image: jax.Array, source: Source, fraction: float) -> jax.Array:
-    """`(X, Y, Z)` with one artefact at `fraction` of the way from mild to severe."""
-    severity = jax.numpy.asarray(source.severity(fraction))[None]
-    return augment.apply_sources(key, image, (source,), severity)
+def scans(
+    subjects: Sequence[data.Subject], artefacts: Sequence[Source], draws: int, seed: int
+) -> Iterator[tuple[str, np.ndarray, np.ndarray, Iterator[tuple[Source, float, np.ndarray]]]]:
+    """Name, labels, the clean image, and it with each artefact: source, fraction, image."""
+    for draw in range(draws):
+        for index, (name, clean, labels) in enumerate(
+            data.clean_scans(subjects, seed + 1000 * (draw + 1))
+        ):
+            key = jax.random.fold_in(jax.random.key(seed), draw * len(subjects) + index)
+            # Each artefact's severities are stratified, but not alike for all of them in a scan.
+            rng = np.random.default_rng([seed, draw, index])
+            fractions = [
+                ((draw + i) % draws + rng.uniform()) / draws for i in range(len(artefacts))
+            ]
+            bad = (
+                (source, fraction, np.asarray(augment.corrupt(key, clean, source, fraction)))
+                for source, fraction in zip(artefacts, fractions, strict=True)
+            )
+            yield name, labels, clean, bad
 
 
-def auc(scored: Sequence[Scored], artefact: str, channel: int) -> float:
+def known_scan(
+    name: str,
+    artefact: str | None,
+    fraction: float,
+    found: Measurement,
+    clean: Measurement,
+    labels: np.ndarray,
+) -> KnownScan:
+    """What was found beside what is true."""
+    return KnownScan(
+        subject=name,
+        artefact=artefact,
+        fraction=fraction,
+        scores=found.scores,
+        dice=scoring.dice(found.prediction.segmentation == 1, labels == 1),
+        volume=found.volume,
+        clean_volume=clean.volume,
+        volume_uncertainty=found.volume_uncertainty,
+    )
+
+
+def auc(scored: Sequence[KnownScan], artefact: str, channel: int) -> float:
     """Area under the ROC curve of one variance: scans with the artefact in the upper half of its
     severities against clean ones.  0.5 where the variance does not react."""
     clean = [s.scores[channel] for s in scored if s.artefact is None]
@@ -88,13 +93,13 @@ def auc(scored: Sequence[Scored], artefact: str, channel: int) -> float:
     return float(metrics.roc_auc_score(truth, clean + bad))
 
 
-def severity_spearman(scored: Sequence[Scored], artefact: str, channel: int) -> float:
+def severity_spearman(scored: Sequence[KnownScan], artefact: str, channel: int) -> float:
     """Rank correlation of a variance with the severity over its whole range."""
     chosen = [s for s in scored if s.artefact == artefact]
     result = stats.spearmanr([s.fraction for s in chosen], [s.scores[channel] for s in chosen])
     return float(result.statistic)
 
 
-def mean_dice(scored: Sequence[Scored], artefact: str | None = None) -> float:
+def mean_dice(scored: Sequence[KnownScan], artefact: str | None = None) -> float:
     """Mean Dice of the scans with an artefact, or of the clean ones."""
     return float(np.mean([s.dice for s in scored if s.artefact == artefact]))

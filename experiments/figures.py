@@ -1,42 +1,15 @@
-"""Pictures of artefacts and of what the networks say of them."""
+"""Pictures of what the networks say of scans."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from experiments import evaluate
-from qc_jax.augment import Source
 from qc_jax.scoring import Prediction
-
-
-def plot_artefacts(
-    path: Path, image: np.ndarray, sources: Sequence[Source], key: jax.Array
-) -> None:
-    """Every artefact at growing severity on one scan, an axial slice each."""
-    fractions = (0.0, 0.25, 0.5, 0.75, 1.0)
-    figure, axes = plt.subplots(
-        len(sources),
-        1 + len(fractions),
-        figsize=(2 * (1 + len(fractions)), 2.6 * len(sources)),
-        squeeze=False,
-        layout="constrained",
-    )
-    for row, source in zip(axes, sources, strict=True):
-        show_slice(row[0], image)
-        row[0].set_title("clean", fontsize=9)
-        for axis, fraction in zip(row[1:], fractions, strict=True):
-            show_slice(axis, np.asarray(evaluate.corrupt(key, image, source, fraction)))
-            axis.set_title(f"{source.name} {source.severity(fraction):.3g}", fontsize=9)
-        row[0].set_ylabel(source.unit, fontsize=7)
-    figure.suptitle("Artefacts from mild to severe; severity in the unit given on the left")
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
 
 
 def plot_predictions(

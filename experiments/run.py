@@ -59,7 +59,6 @@ def parse(arguments: list[str]) -> Arguments:
 def run(arguments: Arguments) -> None:
     """Does what the arguments say."""
     # jax and all that needs it are imported here, so that --help and usage errors are quick.
-    import jax
     from rich.console import Console
 
     from experiments import run_folder, train
@@ -71,8 +70,7 @@ def run(arguments: Arguments) -> None:
     console = Console(stderr=True)
     train.check(config)
     sources = train.chosen_sources(config)
-    # What has been compiled once need not be again, by the next call or by the next stage.
-    jax.config.update("jax_compilation_cache_dir", str(cache.default_folder() / "compiled"))
+    cache.use_compilation_cache()
     console.print(f"[bold]qc_jax[/] {arguments.stage}, preset {arguments.preset}, in {folder}")
     subjects = data.load_subjects(
         config.data,
@@ -168,13 +166,16 @@ def _evaluate(config, folder, stage, params, subjects, sources, console) -> None
     import numpy as np
 
     from experiments import evaluate, figures, run_folder, train
-    from qc_jax import data, scoring
+    from qc_jax import augment, data
+    from qc_jax.scoring import preview, scan
 
     begun = time.monotonic()
     seen = _sources_of(stage, sources)
-    network = train.network_of(config, len(seen))
+    model = train.model_of(config, folder, params, seen)
     with console.status(f"{stage}: scoring {len(subjects)} validation subjects"):
-        scored = evaluate.score_scans(config, network, params, subjects, seen)
+        scored = evaluate.score_scans(
+            model, subjects, seen, config.evaluation_draws, config.seed, config.overlap
+        )
     summary = run_folder.read_summary(folder)
     if stage == "task":
         summary["task"] = {"dice": evaluate.mean_dice(scored)}
@@ -193,6 +194,7 @@ def _evaluate(config, folder, stage, params, subjects, sources, console) -> None
                 for i, s in enumerate(seen)
             },
         }
+        train.export(config, model, scored)
     else:
         (source,) = seen
         summary.setdefault("teachers", {})[source.name] = {
@@ -206,11 +208,11 @@ def _evaluate(config, folder, stage, params, subjects, sources, console) -> None
     _, clean, labels = next(data.clean_scans(subjects[:1], config.seed))
     key = jax.random.key(config.seed)
     if stage == "task":
-        figures.plot_artefacts(folder / "figures" / "artefacts.png", clean, sources, key)
+        preview.plot_artefacts(folder / "figures" / "artefacts.png", clean, sources, key)
     images = {"clean": clean}
-    images |= {s.name: np.asarray(evaluate.corrupt(key, clean, s, 0.75)) for s in seen}
+    images |= {s.name: np.asarray(augment.corrupt(key, clean, s, 0.75)) for s in seen}
     rows = [
-        (title, image, scoring.predict(network, params, image, config.patch, 0.5))
+        (title, image, scan.measure(model, scan.on_grid(image, config.voxel_size)).prediction)
         for title, image in images.items()
     ]
     figures.plot_predictions(

@@ -17,7 +17,9 @@ from experiments.presets import Config
 from qc_jax import data, training
 from qc_jax.augment import ALL_SOURCES, Source
 from qc_jax.errors import ConfigError, DivergedError, QcJaxError
+from qc_jax.models import Description, Model, save_model
 from qc_jax.network import UNet, check_divisible
+from qc_jax.scoring import calibration
 from qc_jax.training import checkpoints
 
 
@@ -72,6 +74,35 @@ def network_of(config: Config, num_sources: int) -> UNet:
         depth=config.depth,
         level_head=config.level_head,
     )
+
+
+def model_of(config: Config, folder: Path, params, sources: Sequence[Source]) -> Model:
+    """A network with what scoring needs, not calibrated."""
+    description = Description(
+        sources=tuple(source.name for source in sources),
+        base_features=config.base_features,
+        depth=config.depth,
+        level_head=config.level_head,
+        patch=config.patch,
+        voxel_size=config.voxel_size,
+        field_of_view=config.field_of_view,
+    )
+    return Model(folder / "student.safetensors", "", description, params, {}, {})
+
+
+def export(config: Config, model: Model, scored: Sequence[calibration.KnownScan]) -> Model:
+    """Writes the student as weights that can be scored with, calibrated on validation scans."""
+    training_facts = {
+        "data": "label maps" if config.data.startswith("labels:") else "images with labels",
+        "steps": f"task {config.steps_task}, each teacher {config.steps_teachers}, "
+        f"student {config.steps_student}",
+        "validation scans": len(scored),
+    }
+    if not config.data:
+        training_facts["data"] = "embedded population"
+    several = len({scan.subject for scan in scored}) > 1
+    known = calibration.fit(scored, model.description.sources) if several else {}
+    return save_model(model.path, model.description, model.params, training_facts, known)
 
 
 def plateau_of(config: Config) -> training.PlateauConfig:

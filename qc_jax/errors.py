@@ -13,6 +13,10 @@ class ConfigError(QcJaxError):
     exit_code = 2
 
 
+class ScanError(ConfigError):
+    """A scan that cannot be used: the training stops, the scorer goes on with the others."""
+
+
 class CheckpointError(QcJaxError):
     """A model or checkpoint that is missing, unreadable or not of this run."""
 

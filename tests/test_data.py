@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from qc_jax import data
-from qc_jax.data import cache, label_maps, loader, nifti, pairs, population, tissues
+from qc_jax.data import cache, deformation, label_maps, loader, nifti, pairs, population, tissues
 from qc_jax.errors import ConfigError
 
 SMALL = population.PopulationConfig(2, 8.0, (24, 30, 24))
@@ -46,14 +46,14 @@ def test_heads_are_layers_around_a_brain(heads):
 def test_deformations_are_diffeomorphic():
     for seed in range(3):
         rng = np.random.default_rng(seed)
-        displacement = population._diffeomorphism(rng, (40, 44, 40))
+        displacement = deformation.diffeomorphism(rng, (40, 44, 40), 2.0)
         assert np.abs(displacement).max() > 0.5
-        assert population.jacobian_determinant(displacement).min() > 0
+        assert deformation.jacobian_determinant(displacement).min() > 0
 
 
 def test_jacobian_of_a_scaling():
     grid = np.stack(np.meshgrid(*map(np.arange, (4, 5, 6)), indexing="ij"))
-    np.testing.assert_allclose(population.jacobian_determinant(0.1 * grid), 1.1**3)
+    np.testing.assert_allclose(deformation.jacobian_determinant(0.1 * grid), 1.1**3)
 
 
 def test_images_are_the_tissues_means_by_their_fractions():
@@ -64,7 +64,7 @@ def test_images_are_the_tissues_means_by_their_fractions():
     fractions[3, ..., [tissues.GREY_MATTER, tissues.TISSUES.index("white_matter")]] = 127
     image = tissues.draw_image(np.random.default_rng(0), fractions)
     white, mixed, grey = image[0].mean(), image[3].mean(), image[4].mean()
-    assert white > grey and mixed == pytest.approx((white + grey) / 2, rel=0.03)
+    assert white > grey and mixed == pytest.approx((white + grey) / 2, rel=0.06)
     assert image.max() == 1 and image.dtype == np.float32
     other = tissues.draw_image(np.random.default_rng(1), fractions)
     assert abs(other[4].mean() / other[0].mean() - grey / white) > 0.01
@@ -114,6 +114,44 @@ def test_numbers_that_are_grey_matter(numbers):
     assert label_maps.tissue_table()[numbers] == tissues.GREY_MATTER
 
 
+def test_cortex_and_thalamus_together_are_grey_matter():
+    fractions = np.zeros((1, 1, 2, len(tissues.TISSUES)), np.uint8)
+    fractions[..., tissues.TISSUES.index("white_matter")] = 100, 150
+    fractions[..., tissues.GREY_MATTER] = 80, 60
+    fractions[..., label_maps.tissue_table()[10]] = 75, 45
+    np.testing.assert_array_equal(tissues.labels_of(fractions), [[[1, 0]]])
+
+
+def test_deformed_copies_are_other_heads_of_the_same_tissues(heads, tmp_path):
+    subject = data.Subject("a", tissues.labels_of(heads[0]), fractions=heads[0])
+    for _ in range(2):  # the second time from the cache
+        everyone = data.deformed_subjects([subject], 2, 8.0, 0, tmp_path)
+        assert [s.name for s in everyone] == ["a", "a+1", "a+2"] and everyone[0] is subject
+        for copy in everyone[1:]:
+            overlap = (copy.labels & subject.labels).sum() / subject.labels.sum()
+            assert 0.2 < overlap < 0.95
+            assert copy.labels.sum() == pytest.approx(subject.labels.sum(), rel=0.4)
+    assert not np.array_equal(everyone[1].fractions, everyone[2].fractions)
+    image = dataclasses.replace(subject, fractions=None, image=heads[0][..., 2])
+    with pytest.raises(ConfigError, match="--deformed-copies=0"):
+        data.deformed_subjects([image], 1, 8.0, 0, tmp_path)
+
+
+def test_a_split_from_a_file(tmp_path):
+    path = tmp_path / "split.json"
+    path.write_text('{"train": ["a", "b"], "validation": ["c"], "test": ["d"]}')
+    assert data.read_split(path, "dcba")["train"] == ["a", "b"]
+    for names, odd in [("abc", "d"), ("abcde", "e")]:
+        with pytest.raises(ConfigError, match=f"look at {odd}"):
+            data.read_split(path, names)
+    path.write_text('{"train": ["a", "b"]}')
+    with pytest.raises(ConfigError, match="train, validation and test"):
+        data.read_split(path, "ab")
+    path.write_text("[1]")
+    with pytest.raises(ConfigError, match="cannot be read as a split"):
+        data.read_split(path, "ab")
+
+
 def test_label_maps_that_cannot_be_used(tmp_path):
     with pytest.raises(ConfigError, match="not a folder"):
         label_maps.load_label_maps(tmp_path / "missing", *GRID, tmp_path)
@@ -125,23 +163,6 @@ def test_label_maps_that_cannot_be_used(tmp_path):
     path = save(tmp_path / "t1.nii.gz", np.random.default_rng(0).random((9, 9, 9), np.float32))
     with pytest.raises(ConfigError, match="no label map"):
         label_maps.read_label_map(path, *GRID)
-
-
-def test_volumes_that_are_refused(tmp_path):
-    (tmp_path / "text.nii").write_text("not an image")
-    save(tmp_path / "flat.nii.gz", np.zeros((5, 5), np.float32))
-    save(tmp_path / "four.nii.gz", np.zeros((5, 5, 5, 3), np.float32))
-    save(tmp_path / "nan.nii.gz", np.full((5, 5, 5), np.nan, np.float32))
-    for name, reason in (
-        ("text.nii", "cannot be read"),
-        ("flat.nii.gz", "3-D"),
-        ("four.nii.gz", "3-D"),
-        ("nan.nii.gz", "not finite"),
-        ("none.nii.gz", "does not exist"),
-    ):
-        with pytest.raises(ConfigError, match=reason) as error:
-            nifti.read_volume(tmp_path / name)
-        assert name in str(error.value) and "\n" not in str(error.value)
 
 
 def scan_and_labels():

@@ -78,7 +78,7 @@ def test_head_mask_is_the_head():
     radius = np.linalg.norm(grid, axis=0)
     image = np.where(radius < 12, 0.8, 0.01).astype(np.float32)
     image[radius < 5] = 0.0  # a dark cavity belongs to the head
-    mask = scoring.head_mask(image)
+    mask = scoring.head_mask(image, 8.0)
     assert scoring.dice(mask, radius < 12) > 0.9
     assert mask[16, 16, 16] and not mask[0, 0, 0]
 

@@ -60,7 +60,7 @@ def whole_scan(quick: bool) -> Iterator[Record]:
     """A 1 mm head (2 mm if quick), all of it and inside the head only; then memory and start."""
     resolution = 2 if quick else 1
     image = head(resolution)
-    mask = scoring.head_mask(image)
+    mask = scoring.head_mask(image, resolution)
     shapes = f"{'x'.join(map(str, image.shape))}, windows of {_WINDOW[0]}^3, overlap {_OVERLAP}"
     megabytes = {
         f"{who}_megabytes": in_fresh_process(

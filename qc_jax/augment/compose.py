@@ -63,6 +63,14 @@ def apply_sources(
     return _apply_sources(key, image, tuple(sources), severities)
 
 
+def corrupt(
+    key: jax.Array, image: jax.Array, source: Source, fraction: jax.Array | float
+) -> jax.Array:
+    """`(X, Y, Z)` with one artefact at `fraction` of the way from mild to severe."""
+    severity = jnp.asarray(source.severity(fraction), jnp.float32)[None]
+    return apply_sources(key, image, (source,), severity)
+
+
 @functools.partial(jax.jit, static_argnums=2)
 def _apply_sources(
     key: jax.Array, image: jax.Array, sources: tuple[Source, ...], severities: jax.Array

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from qc_jax.errors import OutputError
@@ -44,3 +45,8 @@ def default_folder() -> Path:
     """`QC_JAX_CACHE`, or `qc_jax` in the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("QC_JAX_CACHE") or Path(base) / "qc_jax")
+
+
+def use_compilation_cache() -> None:
+    """What has been compiled once need not be again, by the next call or by the next stage."""
+    jax.config.update("jax_compilation_cache_dir", str(default_folder() / "compiled"))

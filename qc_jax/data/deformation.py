@@ -96,7 +96,8 @@ def diffeomorphism(
 ) -> np.ndarray:
     """A smooth displacement in voxels, `(3, X, Y, Z)`, of positive Jacobian everywhere.
 
-    Its standard deviation is 1 to 2.5 mm along each axis for voxels of `voxel_size` mm.  Halves the velocity until the Jacobian is positive; so smooth a field hardly ever needs it.
+    The velocity's standard deviation is 1 to 2.5 mm along each axis for voxels of `voxel_size` mm.
+    It is halved until the Jacobian is positive; so smooth a field hardly ever needs it.
     """
     coarse = tuple(-(-n // 4) for n in shape)
     velocity = np.stack(

@@ -1,6 +1,17 @@
-"""Scoring: whole volumes through a trained network, and what the maps say of a scan."""
+"""Scoring: from a scan to maps, scores and words; whole studies, records and reports."""
 
+from qc_jax.scoring.calibration import Interpretation
 from qc_jax.scoring.predict import Prediction, predict
+from qc_jax.scoring.scan import ScanScore, score
 from qc_jax.scoring.scores import dice, head_mask, source_scores
 
-__all__ = ["Prediction", "dice", "head_mask", "predict", "source_scores"]
+__all__ = [
+    "Interpretation",
+    "Prediction",
+    "ScanScore",
+    "dice",
+    "head_mask",
+    "predict",
+    "score",
+    "source_scores",
+]

@@ -1,7 +1,13 @@
-"""From maps to numbers: overlap, head mask and the scan's score for each source."""
+"""From maps to numbers: overlap, head mask, scores and the volume of grey matter."""
 
 import numpy as np
 from scipy import ndimage
+from skimage.filters import threshold_otsu
+
+from qc_jax import uncertainty
+
+_SMOOTHING = 6.0
+"""mm; averages over enough voxels that even noise of -10 dB leaves the head visible."""
 
 
 def dice(predicted: np.ndarray, truth: np.ndarray) -> float:
@@ -10,21 +16,25 @@ def dice(predicted: np.ndarray, truth: np.ndarray) -> float:
     return float(2 * np.logical_and(predicted, truth).sum() / size) if size else 1.0
 
 
-def head_mask(image: np.ndarray) -> np.ndarray:
-    """The head in a scan: the largest part above a fifth of the bright tissue, holes filled.
+def head_mask(image: np.ndarray, voxel_size: float) -> np.ndarray:
+    """The head in a scan: the largest bright part of the smoothed image, holes filled.
 
     Args:
-      image: `(X, Y, Z)`, in [0, 1].
+      image: `(X, Y, Z)`, any scale.
+      voxel_size: in mm.
 
     Returns:
       `(X, Y, Z)` bool; everything where nothing stands out.
     """
-    smooth = ndimage.gaussian_filter(image, 1.0)
-    parts, number = ndimage.label(smooth > 0.2 * np.percentile(smooth, 98))
-    if not number:
+    smooth = ndimage.gaussian_filter(np.asarray(image, np.float32), _SMOOTHING / voxel_size)
+    if smooth.max() <= smooth.min():
         return np.ones(image.shape, bool)
+    background = np.percentile(smooth, 2)
+    # Three quarters of Otsu's threshold: the best over all artefacts at their most severe.
+    above = smooth > background + 0.75 * (threshold_otsu(smooth) - background)
+    parts, _ = ndimage.label(above)
     largest = 1 + np.argmax(np.bincount(parts.ravel())[1:])
-    return ndimage.binary_fill_holes(ndimage.binary_closing(parts == largest, iterations=2))
+    return ndimage.binary_fill_holes(parts == largest)
 
 
 def source_scores(variances: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -40,3 +50,24 @@ def source_scores(variances: np.ndarray, mask: np.ndarray) -> np.ndarray:
       `(1 + N,)`.
     """
     return variances[mask].mean(axis=0)
+
+
+def grey_matter_volume(probability: np.ndarray, voxel_size: float) -> float:
+    """Sum of the probabilities in mL; `voxel_size` in mm."""
+    return float(probability.sum() * voxel_size**3 / 1000)
+
+
+def volume_uncertainty(probabilities: np.ndarray, voxel_size: float) -> float:
+    """Error bar of the grey-matter volume in mL, before calibration (section 5, figure 5).
+
+    The standard deviation that belongs to each voxel's entropy, less that of a certain voxel,
+    summed as if all voxels erred together.
+
+    Args:
+      probabilities: `(X, Y, Z, K)`, scaled by the variance.
+      voxel_size: in mm.
+    """
+    entropy = np.asarray(uncertainty.entropy(probabilities))
+    sigma = np.sqrt(uncertainty.variance_from_entropy(entropy))
+    certain = np.sqrt(uncertainty.variance_from_entropy(np.float32(0.0)))
+    return float((sigma - certain).sum() * voxel_size**3 / 1000)

@@ -1,0 +1,202 @@
+"""What the scores of a model mean: learnt on validation scans, kept with the model.
+
+Scores enter as standard scores: the logarithm, less the mean and over the standard deviation of the
+clean validation scans.  Learnt are the cause of a scan's uncertainty (multinomial logistic
+regression), the severity of each cause (isotonic regression), the Dice coefficient that was reached
+(ridge regression on its logit), and the scale of the volume's error bar.  How good each of them is
+comes from leaving one subject out at a time.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy import special, stats
+from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression, Ridge
+
+CLEAN = "none"
+_DICE_RANGE = (0.01, 0.99)
+ONE_SIGMA = 0.6827
+"""Share of a normal distribution within one standard deviation."""
+
+
+@dataclasses.dataclass(frozen=True)
+class KnownScan:
+    """A scan of which the truth is known.
+
+    Attributes:
+      subject: its name.
+      artefact: what was put in, or None for a clean scan.
+      fraction: of the way from mild to severe.
+      scores: `(1 + N,)` mean variances, the task first.
+      dice: of the grey-matter segmentation.
+      volume: of grey matter as predicted, in mL.
+      clean_volume: as predicted for the clean scan, in mL.
+      volume_uncertainty: before calibration, in mL.
+    """
+
+    subject: str
+    artefact: str | None
+    fraction: float
+    scores: np.ndarray
+    dice: float
+    volume: float
+    clean_volume: float
+    volume_uncertainty: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Interpretation:
+    """What a scan's scores say.
+
+    Attributes:
+      percentiles: of the task and of each source within the clean reference scans, 0 to 100.
+      causes: probability of each source and of none, the likeliest first.
+      severities: of each source by its own score, 0 (mild) to 1 (severe).
+      predicted_dice: of the grey-matter segmentation.
+      sentence: cause and severity in words.
+    """
+
+    percentiles: dict[str, float]
+    causes: dict[str, float]
+    severities: dict[str, float]
+    predicted_dice: float
+    sentence: str
+
+
+def fit(scans: Sequence[KnownScan], sources: Sequence[str]) -> dict[str, Any]:
+    """Learns what scores mean.
+
+    Args:
+      scans: clean ones and some with each source, of at least two subjects.
+      sources: in the order of the channels.
+
+    Returns:
+      Plain lists and numbers, for JSON.
+    """
+    clean = np.array([s.scores for s in scans if s.artefact is None])
+    logs = np.log(clean)
+    mean, scale = logs.mean(axis=0), np.maximum(logs.std(axis=0), 1e-6)
+    features = (np.log([s.scores for s in scans]) - mean) / scale
+    causes = np.array([s.artefact or CLEAN for s in scans])
+    subjects = np.array([s.subject for s in scans])
+    dices = np.clip([s.dice for s in scans], *_DICE_RANGE)
+
+    out_cause, out_dice = np.empty(len(scans), object), np.empty(len(scans))
+    for subject in np.unique(subjects):
+        out, rest = subjects == subject, subjects != subject
+        out_cause[out] = _cause_model(features[rest], causes[rest]).predict(features[out])
+        out_dice[out] = _dice_model(features[rest], dices[rest]).predict(features[out])
+    cause_model = _cause_model(features, causes)
+    dice_model = _dice_model(features, dices)
+
+    severity = {}
+    for channel, source in enumerate(sources, 1):
+        own = causes == source
+        fractions = np.array([s.fraction for s in scans])[own]
+        steps = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
+        steps.fit(features[own, channel], fractions)
+        severity[source] = {
+            "standard_scores": steps.X_thresholds_.tolist(),
+            "fractions": steps.y_thresholds_.tolist(),
+            "spearman": float(stats.spearmanr(fractions, features[own, channel]).statistic),
+        }
+    names = ["task", *sources]
+    return {
+        "reference": {
+            name: np.sort(clean[:, channel]).tolist() for channel, name in enumerate(names)
+        },
+        "log_mean": mean.tolist(),
+        "log_scale": scale.tolist(),
+        "cause": {
+            "classes": cause_model.classes_.tolist(),
+            "coefficients": cause_model.coef_.tolist(),
+            "intercepts": cause_model.intercept_.tolist(),
+            "accuracy": float(np.mean(out_cause == causes)),
+        },
+        "severity": severity,
+        "dice": {
+            "coefficients": dice_model.coef_.tolist(),
+            "intercept": float(dice_model.intercept_),
+            "mean_absolute_error": float(np.mean(np.abs(special.expit(out_dice) - dices))),
+            "spearman": float(stats.spearmanr(out_dice, dices).statistic),
+        },
+        "volume": fit_volume(scans),
+        "scans": len(scans),
+        "subjects": np.unique(subjects).tolist(),
+    }
+
+
+def fit_volume(scans: Sequence[KnownScan]) -> dict[str, float]:
+    """The scale that brings 68 % of the volumes within their error bar, and the coverage on others.
+
+    The error is the difference from the volume that the same network finds on the clean scan.
+    """
+    bad = [s for s in scans if s.artefact is not None]
+    errors = np.array([abs(s.volume - s.clean_volume) for s in bad])
+    bars = np.array([s.volume_uncertainty for s in bad])
+    subjects = np.array([s.subject for s in bad])
+    covered = np.empty(len(bad), bool)
+    for subject in np.unique(subjects):
+        out, rest = subjects == subject, subjects != subject
+        covered[out] = errors[out] <= np.quantile(errors[rest] / bars[rest], ONE_SIGMA) * bars[out]
+    return {
+        "scale": float(np.quantile(errors / bars, ONE_SIGMA)),
+        "coverage_before": float(np.mean(errors <= bars)),
+        "coverage_after": float(covered.mean()),
+    }
+
+
+def interpret(scores: np.ndarray, calibration: dict[str, Any]) -> Interpretation:
+    """What the scores of a scan say, by a calibration from `fit`.
+
+    Args:
+      scores: `(1 + N,)`, the task first.
+      calibration: of the same model.
+    """
+    names = list(calibration["reference"])
+    standard = (np.log(scores) - calibration["log_mean"]) / np.array(calibration["log_scale"])
+    percentiles = {
+        name: float(stats.percentileofscore(calibration["reference"][name], score, kind="mean"))
+        for name, score in zip(names, scores, strict=True)
+    }
+    cause = calibration["cause"]
+    logits = np.array(cause["coefficients"]) @ standard + cause["intercepts"]
+    chances = dict(zip(cause["classes"], special.softmax(logits).tolist(), strict=True))
+    chances = dict(sorted(chances.items(), key=lambda item: -item[1]))
+    severities = {
+        name: float(np.interp(value, steps["standard_scores"], steps["fractions"]))
+        for (name, steps), value in zip(calibration["severity"].items(), standard[1:], strict=True)
+    }
+    logit = np.dot(calibration["dice"]["coefficients"], standard)
+    dice = special.expit(logit + calibration["dice"]["intercept"])
+    return Interpretation(
+        percentiles,
+        chances,
+        severities,
+        float(np.clip(dice, *_DICE_RANGE)),
+        _sentence(chances, severities),
+    )
+
+
+def severity_in_words(fraction: float) -> str:
+    """Thirds of the way from mild to severe."""
+    return "mild" if fraction < 1 / 3 else "moderate" if fraction < 2 / 3 else "severe"
+
+
+def _sentence(chances: dict[str, float], severities: dict[str, float]) -> str:
+    (first, chance), (second, runner_up), *_ = chances.items()
+    name = {CLEAN: "no artefact"}
+    what = name.get(first, f"{first}, {severity_in_words(severities.get(first, 0.0))}")
+    rest = f"; next: {name.get(second, second)} ({runner_up:.0%})" if runner_up >= 0.05 else ""
+    return f"{what} ({chance:.0%}){rest}"
+
+
+def _cause_model(features: np.ndarray, causes: np.ndarray) -> LogisticRegression:
+    return LogisticRegression(C=1.0, max_iter=5000, class_weight="balanced").fit(features, causes)
+
+
+def _dice_model(features: np.ndarray, dices: np.ndarray) -> Ridge:
+    return Ridge(alpha=1.0).fit(features, special.logit(dices))

@@ -1,0 +1,90 @@
+"""A scan from any file to the grid of a model, and maps back to the grid of the file.
+
+The grid is isotropic, in RAS orientation, and has the field of view of the training: from a little
+above the head downwards, centred on the head from left to right and from front to back.  Scores are
+means over this box, so that neither neck nor empty margins of a large field of view count.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from qc_jax.data import nifti
+from qc_jax.scoring.scores import head_mask
+
+_ABOVE_HEAD = 10.0
+"""mm of air above the head, as around the label maps of the training."""
+_CRANIUM = 140.0
+"""mm from the top of the head downwards that say where its middle is."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Conformed:
+    """A scan on the grid of a model.
+
+    Attributes:
+      image: `(X, Y, Z)` float32 in [0, 1].
+      mask: `(X, Y, Z)` bool, the head.
+      affine: `(4, 4)`, voxels of the grid to mm.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    affine: np.ndarray
+
+
+def conform(
+    data: np.ndarray, affine: np.ndarray, voxel_size: float, field_of_view: Sequence[int]
+) -> Conformed:
+    """Brings a scan to the grid and scale of a model.
+
+    Args:
+      data: `(X, Y, Z)`, finite, any scale, axes within 45 degrees of RAS.
+      affine: `(4, 4)`, voxels to mm.
+      voxel_size: of the grid, in mm.
+      field_of_view: voxels of the grid.
+    """
+    data = np.asarray(data, np.float32)
+    data = data - min(float(data.min()), 0.0)
+    box_centre = _box_centre(data, affine, voxel_size, field_of_view)
+    image = nifti.resample(data, affine, voxel_size, field_of_view, box_centre)
+    mask = head_mask(image, voxel_size)
+    grid_affine = np.diag([voxel_size] * 3 + [1.0])
+    grid_affine[:3, 3] = box_centre - voxel_size * (np.asarray(field_of_view) - 1) / 2
+    return Conformed(normalise(image, mask), mask, grid_affine)
+
+
+def normalise(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """To [0, 1]: the brightest half percent of the head, vessels and fat, saturates."""
+    top = max(float(np.percentile(image[mask], 99.5)), float(np.finfo(np.float32).tiny))
+    return np.clip(image / top, 0.0, 1.0).astype(np.float32)
+
+
+def to_grid(
+    volume: np.ndarray, affine: np.ndarray, shape: Sequence[int], target_affine: np.ndarray, order=1
+) -> np.ndarray:
+    """A map `(X, Y, Z)` on the model's grid to another grid; 0 outside the box."""
+    to_volume = np.linalg.inv(affine) @ target_affine
+    return ndimage.affine_transform(
+        volume, to_volume[:3, :3], to_volume[:3, 3], tuple(shape), np.float32, order
+    )
+
+
+def _box_centre(data, affine, voxel_size, field_of_view) -> np.ndarray:
+    """In mm: the box begins `_ABOVE_HEAD` above the head."""
+    coarse = 4.0
+    extent = np.abs(affine[:3, :3]) @ np.array(data.shape)
+    shape = np.maximum(np.ceil(extent / coarse).astype(int), 2)
+    middle = affine[:3, :3] @ ((np.array(data.shape) - 1) / 2) + affine[:3, 3]
+    overview = nifti.resample(data, affine, coarse, shape, middle)
+    mask = head_mask(overview, coarse)
+    top = np.flatnonzero(mask.any(axis=(0, 1))).max()
+    upper = mask.copy()
+    upper[:, :, : max(top - round(_CRANIUM / coarse), 0)] = False
+    corner = middle - coarse * (shape - 1) / 2
+    sides = [np.flatnonzero(upper.any(axis=tuple({0, 1, 2} - {a}))) for a in (0, 1)]
+    centre = np.array([(side.min() + side.max()) / 2 for side in sides] + [top]) * coarse + corner
+    centre[2] += _ABOVE_HEAD - voxel_size * field_of_view[2] / 2
+    return centre

@@ -1,0 +1,94 @@
+"""Every artefact at growing severity on a scan: what the augmentations do, at a glance."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import nibabel as nib
+import numpy as np
+
+from qc_jax import augment
+from qc_jax.augment import Source
+from qc_jax.data import nifti
+from qc_jax.errors import OutputError
+from qc_jax.scoring.conform import conform
+from qc_jax.scoring.scan_report import HOW_TO_READ, environment
+
+_EXTENT = (192.0, 224.0, 192.0)
+"""mm of the preview along x, y and z."""
+
+
+def plot_artefacts(
+    path: Path, image: np.ndarray, sources: Sequence[Source], key: jax.Array
+) -> None:
+    """Every artefact at growing severity on one scan, an axial slice each.
+
+    Args:
+      path: of the PNG.
+      image: `(X, Y, Z)`, in [0, 1].
+      sources: a row each.
+      key: of what is random in an artefact.
+    """
+    fractions = (0.0, 0.25, 0.5, 0.75, 1.0)
+    figure, axes = plt.subplots(
+        len(sources),
+        1 + len(fractions),
+        figsize=(2 * (1 + len(fractions)), 2.6 * len(sources)),
+        squeeze=False,
+        layout="constrained",
+    )
+    for row, source in zip(axes, sources, strict=True):
+        _show(row[0], image)
+        row[0].set_title("clean", fontsize=9)
+        for axis, fraction in zip(row[1:], fractions, strict=True):
+            _show(axis, np.asarray(augment.corrupt(key, image, source, fraction)))
+            axis.set_title(f"{source.name} {source.severity(fraction):.3g}", fontsize=9)
+        row[0].set_ylabel(source.unit, fontsize=7)
+    figure.suptitle("Artefacts from mild to severe; severity in the unit given on the left")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def write(scan: Path, output: Path, seed: int, voxel_size: float) -> Path:
+    """Writes `<name>_preview.png` and `.html`; returns the page.
+
+    Raises:
+      ScanError: the scan cannot be used.
+      OutputError: the folder cannot be written.
+    """
+    image = nifti.read_image(scan)
+    closest = nib.as_closest_canonical(image)
+    data = nifti.finite(scan, np.asarray(closest.dataobj).reshape(closest.shape[:3]))
+    nifti.check_contrast(scan, data)
+    field_of_view = [round(extent / voxel_size) for extent in _EXTENT]
+    conformed = conform(data, closest.affine, voxel_size, field_of_view)
+    picture = output / f"{nifti.stem(scan)}_preview.png"
+    page = picture.with_suffix(".html")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        plot_artefacts(picture, conformed.image, augment.ALL_SOURCES, jax.random.key(seed))
+        page.write_text(
+            environment()
+            .get_template("preview.html")
+            .render(
+                name=scan.name,
+                picture=picture.name,
+                sources=augment.ALL_SOURCES,
+                how=HOW_TO_READ,
+                voxel_size=voxel_size,
+            ),
+            encoding="utf-8",
+        )
+    except OSError as error:
+        raise OutputError(f"{output} cannot be written ({error.strerror})") from error
+    return page
+
+
+def _show(axis, volume: np.ndarray) -> None:
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.imshow(volume[:, :, volume.shape[2] // 2].T, cmap="gray", origin="lower", vmin=0)

@@ -1,0 +1,168 @@
+"""One scan through a model: maps, scores and what they mean, without touching the disk."""
+
+import dataclasses
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from qc_jax import uncertainty
+from qc_jax.data import nifti
+from qc_jax.models import Model, load_model
+from qc_jax.scoring import calibration, scores
+from qc_jax.scoring.conform import Conformed, conform, normalise, to_grid
+from qc_jax.scoring.predict import Prediction, predict
+
+OVERLAP = 0.5
+"""Of neighbouring windows: part of a log-variance is one number for a window, whose edges fade."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """What a model says of a scan on its own grid.
+
+    Attributes:
+      prediction: probabilities and variances.
+      scores: `(1 + N,)` mean variances over the head, the task first.
+      volume: of grey matter, in mL.
+      volume_uncertainty: its error bar before calibration, in mL.
+    """
+
+    prediction: Prediction
+    scores: np.ndarray
+    volume: float
+    volume_uncertainty: float
+
+
+@dataclasses.dataclass(frozen=True)
+class ScanScore:
+    """What a model says of a scan, maps on the grid of the scan.
+
+    Attributes:
+      affine: of the scan, `(4, 4)`.
+      probability: `(X, Y, Z)`, of grey matter.
+      segmentation: `(X, Y, Z)` uint8, 1 in grey matter.
+      variances: `(X, Y, Z)` in logits², of the task and of each source by name.
+      total: `(X, Y, Z)`, the sum of the variances.
+      entropy: `(X, Y, Z)` in nats, of the scaled softmax.
+      scores: mean variance over the head, of the task and of each source by name.
+      volume: of grey matter, in mL.
+      volume_error: one standard deviation of it, in mL.
+      interpretation: percentiles, causes and predicted Dice; None for a model without calibration.
+      warnings: what may make this score doubtful.
+      conformed: the scan on the model's grid.
+      measurement: the maps on the model's grid.
+    """
+
+    affine: np.ndarray
+    probability: np.ndarray
+    segmentation: np.ndarray
+    variances: dict[str, np.ndarray]
+    total: np.ndarray
+    entropy: np.ndarray
+    scores: dict[str, float]
+    volume: float
+    volume_error: float
+    interpretation: calibration.Interpretation | None
+    warnings: tuple[str, ...]
+    conformed: Conformed
+    measurement: Measurement
+
+
+def score(image: nib.spatialimages.SpatialImage, model: Model | None = None) -> ScanScore:
+    """Scores a T1-weighted scan.
+
+    Args:
+      image: 3-D, any orientation, voxel size, data type and scale.
+      model: from `load_model`; the one in the package by default.
+
+    Raises:
+      ScanError: the scan cannot be used; says why.
+      CheckpointError: no model.
+    """
+    model = load_model() if model is None else model
+    where = Path(image.get_filename() or "the image")
+    nifti.check_geometry(where, image)
+    closest = nib.as_closest_canonical(image)
+    data = np.asarray(closest.dataobj)
+    data = nifti.finite(where, data.reshape(data.shape[:3]))
+    nifti.check_contrast(where, data)
+    description = model.description
+    conformed = conform(data, closest.affine, description.voxel_size, description.field_of_view)
+    found = measure(model, conformed)
+
+    names = ("task", *description.sources)
+    shape = image.shape[:3]
+
+    def back(volume):
+        return to_grid(volume, conformed.affine, shape, image.affine)
+
+    variances = {
+        name: back(found.prediction.variances[..., channel]) for channel, name in enumerate(names)
+    }
+    probability = np.clip(back(found.prediction.probabilities[..., 1]), 0, 1)
+    known = model.calibration
+    return ScanScore(
+        affine=image.affine,
+        probability=probability,
+        segmentation=(probability > 0.5).astype(np.uint8),
+        variances=variances,
+        total=np.sum(list(variances.values()), axis=0),
+        entropy=back(np.asarray(uncertainty.entropy(found.prediction.probabilities))),
+        scores=dict(zip(names, map(float, found.scores), strict=True)),
+        volume=found.volume,
+        volume_error=known["volume"]["scale"] * found.volume_uncertainty if known else float("nan"),
+        interpretation=calibration.interpret(found.scores, known) if known else None,
+        warnings=_warnings(data, closest, conformed, found.volume),
+        conformed=conformed,
+        measurement=found,
+    )
+
+
+def measure(model: Model, conformed: Conformed, overlap: float = OVERLAP) -> Measurement:
+    """Maps and numbers of a scan that is on the model's grid already."""
+    description = model.description
+    prediction = predict(
+        description.network,
+        model.params,
+        conformed.image,
+        description.patch,
+        overlap,
+        mask=conformed.mask,
+    )
+    return Measurement(
+        prediction,
+        scores.source_scores(prediction.variances, conformed.mask),
+        scores.grey_matter_volume(prediction.segmentation == 1, description.voxel_size),
+        scores.volume_uncertainty(prediction.probabilities, description.voxel_size),
+    )
+
+
+def on_grid(image: np.ndarray, voxel_size: float) -> Conformed:
+    """A simulated scan that is on the model's grid: head mask and intensities as for a real one."""
+    mask = scores.head_mask(image, voxel_size)
+    return Conformed(normalise(image, mask), mask, np.diag([voxel_size] * 3 + [1.0]))
+
+
+def _warnings(
+    data: np.ndarray, image: nib.spatialimages.SpatialImage, conformed: Conformed, volume: float
+) -> tuple[str, ...]:
+    edges = nib.affines.voxel_sizes(image.affine)
+    extent = edges * data.shape
+    found = []
+    if edges.max() > 3:
+        found.append(
+            f"voxels of {edges.max():.2g} mm: thin cortex cannot be seen at this resolution"
+        )
+    if min(data.shape) < 16:
+        found.append(f"only {min(data.shape)} slices along one axis")
+    if extent.min() < 100:
+        found.append(f"a field of view of {extent.min():.0f} mm does not hold a head")
+    codes = [image.header[name] for name in ("qform_code", "sform_code") if name in image.header]
+    if codes and not any(codes):
+        found.append("no qform or sform: orientation and left and right are a guess")
+    if conformed.mask.mean() > 0.9:
+        found.append("no head stands out from the background")
+    if not 200 < volume < 1500:
+        found.append(f"grey matter of {volume:.0f} mL is not that of a whole head")
+    return tuple(found)
