@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from qc_jax import data
-from qc_jax.data import cache, deformation, label_maps, loader, nifti, pairs, population, tissues
+from qc_jax.data import cache, deformation, label_maps, loader, pairs, population, tissues
 from qc_jax.errors import ConfigError
 
 SMALL = population.PopulationConfig(2, 8.0, (24, 30, 24))

@@ -95,7 +95,7 @@ def test_every_flipped_bit_of_compressed_data_is_noticed(tmp_path):
         damaged = bytearray(content)
         damaged[position] ^= 1
         path.write_bytes(damaged)
-        with pytest.raises(ScanError, match="damaged|cut short|no NIfTI|far more"):
+        with pytest.raises(ScanError, match=r"damaged|cut short|no NIfTI|far more"):
             nifti.read_volume(path)
 
 

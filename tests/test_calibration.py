@@ -1,0 +1,81 @@
+"""What scores mean: learnt on scans of which the truth is known."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from qc_jax.scoring import calibration
+from tests.conftest import SOURCES, known_scans
+
+
+@pytest.fixture(scope="module")
+def known():
+    return calibration.fit(known_scans(np.random.default_rng(0), draws=100), SOURCES)
+
+
+def scores_with(source, amount):
+    logs = np.zeros(1 + len(SOURCES))
+    if source:
+        logs[1 + SOURCES.index(source)] = amount
+    return np.exp(logs)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_cause_is_found_with_its_severity(known, source):
+    for amount, word in ((0.9, "mild"), (3.9, "severe")):
+        found = calibration.interpret(scores_with(source, amount), known)
+        assert next(iter(found.causes)) == source
+        assert found.sentence.startswith(f"{source}, {word}")
+        assert found.percentiles[source] > 99
+    assert sum(found.causes.values()) == pytest.approx(1)
+
+
+def test_a_clean_scan_has_no_cause(known):
+    found = calibration.interpret(scores_with(None, 0), known)
+    assert found.sentence.startswith("no artefact") and found.predicted_dice > 0.8
+    assert 10 < found.percentiles["task"] < 90
+
+
+def test_predicted_dice_falls_with_the_artefact(known):
+    dices = [
+        calibration.interpret(scores_with("blur", amount), known).predicted_dice
+        for amount in (0, 1, 2, 3)
+    ]
+    assert dices == sorted(dices, reverse=True) and dices[0] - dices[-1] > 0.2
+
+
+def test_quality_of_the_fit_is_that_on_other_subjects(known):
+    assert known["cause"]["accuracy"] > 0.8
+    assert known["dice"]["mean_absolute_error"] < 0.12
+    assert min(entry["spearman"] for entry in known["severity"].values()) > 0.8
+
+
+def test_pure_chance_is_told_as_such():
+    rng = np.random.default_rng(1)
+    scans = [
+        dataclasses.replace(scan, scores=np.exp(rng.standard_normal(1 + len(SOURCES))))
+        for scan in known_scans(rng)
+    ]
+    assert calibration.fit(scans, SOURCES)["cause"]["accuracy"] < 0.35
+
+
+def test_scale_of_the_volume_error_bar():
+    """Errors are normal with the bar as their standard deviation: 68 % lie within it."""
+    rng = np.random.default_rng(0)
+    scans = known_scans(rng, draws=700)
+    found = calibration.fit_volume(scans)
+    assert found["scale"] == pytest.approx(1, abs=0.08)
+    assert found["coverage_before"] == pytest.approx(stats.norm.cdf(1) * 2 - 1, abs=0.04)
+    halved = [dataclasses.replace(s, volume_uncertainty=s.volume_uncertainty / 2) for s in scans]
+    found = calibration.fit_volume(halved)
+    assert found["scale"] == pytest.approx(2, abs=0.16)
+    assert found["coverage_after"] == pytest.approx(0.683, abs=0.04)
+
+
+def test_a_calibration_survives_json(known):
+    again = json.loads(json.dumps(known))
+    scores = scores_with("spike", 2)
+    assert calibration.interpret(scores, again) == calibration.interpret(scores, known)

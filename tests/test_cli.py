@@ -1,0 +1,223 @@
+"""The command `qc-jax` from scan to report, on small heads and an untrained network."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+import qc_jax
+from qc_jax import cli
+from qc_jax.scoring import bids, group
+
+AFFINE = np.array([[-8.0, 0, 0, 90], [0, 0, 8, -110], [0, 8, 0, -70], [0, 0, 0, 1]])
+"""Left is the first axis reversed, and the other two are exchanged."""
+
+
+def save(path, head, affine=AFFINE, dtype=np.int16):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stored = np.rint(1000 * head[::-1].swapaxes(1, 2)).astype(dtype)
+    nib.save(nib.Nifti1Image(stored, affine), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory, head, model_path):
+    """A BIDS folder with a bad scan among good ones, scored at both levels."""
+    folder = tmp_path_factory.mktemp("study")
+    for subject, session in (("01", "1"), ("01", "2"), ("02", "1")):
+        name = f"sub-{subject}_ses-{session}"
+        save(folder / f"bids/sub-{subject}/ses-{session}/anat/{name}_T1w.nii.gz", head)
+    save(folder / "bids/sub-03/anat/sub-03_run-1_T1w.nii.gz", head)
+    save(folder / "bids/sub-03/anat/sub-03_T2w.nii.gz", head)
+    bad = folder / "bids/sub-04/anat/sub-04_T1w.nii.gz"
+    bad.parent.mkdir(parents=True)
+    bad.write_bytes(b"<html>")
+    where = [str(folder / "bids"), str(folder / "out")]
+    codes = [
+        cli.main([*where, level, *options])
+        for level, options in (("participant", ["--model", str(model_path)]), ("group", []))
+    ]
+    return folder, codes
+
+
+def test_exit_codes_say_that_one_was_refused(study):
+    assert study[1] == [1, 0]
+
+
+def test_every_scan_has_one_record(study):
+    records = group.read_records(study[0] / "out")
+    names = ["sub-01_ses-1_T1w", "sub-01_ses-2_T1w", "sub-02_ses-1_T1w", "sub-03_run-1_T1w"]
+    assert [r["name"] for r in records] == [*names, "sub-04_T1w"]
+    assert [r["status"] for r in records] == ["scored"] * 4 + ["refused"]
+    assert "no NIfTI" in records[-1]["reason"] and "scores" not in records[-1]
+    # The same head gives the same scores, whoever it belongs to.
+    assert records[0]["scores"] == records[2]["scores"]
+
+
+def test_maps_lie_on_the_grid_of_the_scan(study):
+    anat = study[0] / "out/sub-01/ses-1/anat"
+    scan = nib.load(study[0] / "bids/sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz")
+    paths = sorted(anat.glob("*.nii.gz"))
+    assert len(paths) == 2 + 7 + 2
+    for path in paths:
+        image = nib.load(path)
+        assert image.shape == scan.shape
+        np.testing.assert_allclose(image.affine, scan.affine, atol=1e-6)
+        assert np.isfinite(image.get_fdata()).all() and image.get_fdata().min() >= -1e-6
+        sidecar = json.loads(path.with_name(path.name[:-7] + ".json").read_text())
+        assert {"Description", "Units", "ModelSHA256"} <= set(sidecar)
+    total = nib.load(anat / "sub-01_ses-1_stat-variance_desc-total_statmap.nii.gz").get_fdata()
+    parts = [p for p in paths if "_stat-variance_" in p.name and "desc-total" not in p.name]
+    summed = sum(nib.load(path).get_fdata() for path in parts)
+    np.testing.assert_allclose(summed, total, atol=1e-3 * total.max())
+
+
+def test_table_with_its_dictionary(study):
+    out = study[0] / "out"
+    table = pd.read_csv(out / "group_T1w.tsv", sep="\t", dtype={"sub": str, "ses": str})
+    assert len(table) == 5 and list(table["sub"]) == ["01", "01", "02", "03", "04"]
+    assert table["score_blur"].notna().sum() == 4 and pd.isna(table["score_blur"].iloc[-1])
+    dictionary = json.loads((out / "group_T1w.json").read_text())
+    assert set(dictionary) == set(table.columns)
+    assert dictionary["score_blur"]["Units"] == "logits^2"
+    description = json.loads((out / "dataset_description.json").read_text())
+    assert description["DatasetType"] == "derivative"
+
+
+def test_reports_link_to_each_other_and_need_no_network(study):
+    out = study[0] / "out"
+    page = (out / "group_T1w.html").read_text()
+    for name in ("sub-01_ses-1_T1w", "sub-03_run-1_T1w"):
+        assert f'href="{name}.html"' in page
+        report = (out / f"{name}.html").read_text()
+        assert "http://" not in report and "https://" not in report
+        assert 'href="group_T1w.html"' in report
+    assert not (out / "sub-04_T1w.html").exists() and "sub-04_T1w" in page
+    assert (out / "qc_jax_assets/niivue.umd.js").stat().st_size > 1e6
+
+
+def test_a_second_call_does_only_what_is_missing(study, model_path, head):
+    folder, _ = study
+    out = folder / "out"
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.nii.gz")}
+    gone = out / "sub-02/ses-1/anat/sub-02_ses-1_label-GM_mask.nii.gz"
+    gone.unlink()
+    code = cli.main([str(folder / "bids"), str(out), "participant", "--model", str(model_path)])
+    assert code == 1 and gone.exists()
+    after = {path: path.stat().st_mtime_ns for path in out.rglob("*.nii.gz")}
+    changed = {path.parent.parent.parent.name for path in before if before[path] != after[path]}
+    assert changed == {"sub-02"}
+
+
+def test_some_participants_only(study, model_path, tmp_path):
+    code = cli.main(
+        [
+            *(str(study[0] / "bids"), str(tmp_path / "out"), "participant"),
+            *("--participant-label", "01", "--session-id", "2", "--model", str(model_path)),
+        ]
+    )
+    assert code == 0
+    assert [r["name"] for r in group.read_records(tmp_path / "out")] == ["sub-01_ses-2_T1w"]
+
+
+def test_scores_do_not_depend_on_how_a_scan_is_stored(head, model_path, tmp_path):
+    model = qc_jax.load_model(model_path)
+    plain = nib.Nifti1Image(head, np.diag([8.0, 8, 8, 1]))
+    reference = qc_jax.score(plain, model)
+    for image in (
+        nib.Nifti1Image(1e4 * head.astype(np.float64), plain.affine),
+        nib.Nifti1Image(head[..., None], plain.affine),
+        plain.as_reoriented(np.array([[1, -1], [2, 1], [0, -1]])),
+        plain.as_reoriented(np.array([[0, -1], [1, -1], [2, 1]])),
+    ):
+        found = qc_jax.score(image, model)
+        for name, value in reference.scores.items():
+            assert found.scores[name] == pytest.approx(value, rel=1e-3)
+        assert found.volume == pytest.approx(reference.volume, rel=1e-3)
+    stored = nib.Nifti1Image(np.rint(1000 * head).astype(np.int16), plain.affine)
+    stored.header.set_slope_inter(2.0, 0.0)
+    for name, value in qc_jax.score(stored, model).scores.items():
+        assert reference.scores[name] == pytest.approx(value, rel=0.02)
+
+
+def test_awkward_names_collide_nowhere_and_run_nothing(head, model_path, tmp_path):
+    names = ["a.nii", "a.nii.gz", "b/a.nii", "=1+1.nii", "<img onerror=x>.nii", "-rf.nii", " ü.nii"]
+    scans = [save(tmp_path / "in" / name, head) for name in names]
+    jobs = bids.plain_jobs([*scans, scans[0]])
+    assert len(jobs) == len({job.name for job in jobs}) == len(names)
+    out = tmp_path / "out"
+    code = cli.main(
+        ["score", *map(str, scans), "--output-dir", str(out), "--model", str(model_path)]
+    )
+    assert code == 0
+    with (out / "group_T1w.tsv").open() as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    assert len(rows) == len(names)
+    assert not any(value.startswith("=") for row in rows for value in row.values())
+    page = (out / "group_T1w.html").read_text()
+    assert "<img onerror" not in page
+    for job in jobs:
+        assert (out / f"{job.name}.html").exists()
+        assert "<img onerror" not in (out / f"{job.name}.html").read_text()
+
+
+def test_preview(head, tmp_path):
+    scan = save(tmp_path / "scan.nii.gz", head)
+    assert cli.main(["preview", str(scan), "--output-dir", str(tmp_path), "--voxel-size", "8"]) == 0
+    assert (tmp_path / "scan_preview.png").stat().st_size > 10_000
+    assert "scan_preview.png" in (tmp_path / "scan_preview.html").read_text()
+
+
+def test_models_are_listed(model_path, capsys):
+    assert cli.main(["models", str(model_path)]) == 0
+    listed = capsys.readouterr().out
+    assert str(model_path) in listed and "blur" in listed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "reason"),
+    [
+        (["scan.nii"], 2, "give BIDS_DIR OUTPUT_DIR"),
+        (["score"], 2, "no scan is given"),
+        (["none", "out", "participant", "--model", "MODEL"], 2, "none is not a folder"),
+        ([".", "out", "participant", "--model", "MODEL"], 2, "is it a BIDS folder"),
+        (["score", "a.nii", "--model", "none.safetensors"], 3, "none.safetensors is missing"),
+        (["score", "a.nii", "--output-dir", "file", "--model", "MODEL"], 4, "file is a file"),
+        ([".", "empty", "group"], 2, "no scored scans"),
+    ],
+)
+def test_wrong_usage(arguments, code, reason, model_path, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "empty").mkdir()
+    assert cli.main([str(model_path) if a == "MODEL" else a for a in arguments]) == code
+    message = capsys.readouterr().err
+    assert reason in message and message.startswith("error: ") and message.count("\n") == 1
+
+
+def test_json_lines_for_machines(head, model_path, tmp_path, capsys):
+    scan = save(tmp_path / "scan.nii.gz", head)
+    (tmp_path / "bad.nii").write_bytes(b"")
+    scans = [str(scan), str(tmp_path / "bad.nii")]
+    options = ["--output-dir", str(tmp_path / "out"), "--model", str(model_path), "--json"]
+    assert cli.main(["score", *scans, *options]) == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["status"] for line in lines] == ["scored", "refused"]
+
+
+def test_help_and_version_do_without_jax():
+    code = (
+        "import sys; from qc_jax import cli; cli.main(['--help']); cli.main(['--version']);"
+        "assert 'jax' not in sys.modules and 'numpy' not in sys.modules"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert "participant" in shown.stdout and qc_jax.__version__ in shown.stdout
