@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import NullLocator
 
 from experiments.benchmarks.measure import in_fresh_process, seconds
 from qc_jax import augment, training
@@ -115,9 +116,9 @@ def memory_of_many_scans(numbers: list[int]) -> dict[int, float]:
     return {
         int(n): megabytes
         for n, megabytes in in_fresh_process(
-            "import json, resource\n"
+            "import json\n"
             "import numpy as np\n"
-            "from experiments.benchmarks import whole_scan\n"
+            "from experiments.benchmarks import measure, whole_scan\n"
             "from qc_jax import scoring\n"
             "network, params = whole_scan.network()\n"
             "peak, done = {}, 0\n"
@@ -126,7 +127,7 @@ def memory_of_many_scans(numbers: list[int]) -> dict[int, float]:
             "        scan = np.random.default_rng(done).random((64, 64, 64), np.float32)\n"
             "        scoring.predict(network, params, scan, (32, 32, 32))\n"
             "        done += 1\n"
-            "    peak[number] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
+            "    peak[number] = measure.peak_megabytes()\n"
             "print(json.dumps(peak))"
         ).items()
     }
@@ -134,13 +135,14 @@ def memory_of_many_scans(numbers: list[int]) -> dict[int, float]:
 
 def plot(path: Path, curves: list[Curve]) -> None:
     """All curves on logarithmic axes."""
-    figure, axes = plt.subplots(1, len(curves), figsize=(3.2 * len(curves), 3.2))
+    figure, axes = plt.subplots(1, len(curves), figsize=(3.2 * len(curves), 3.2), sharey=True)
     for axis, curve in zip(axes, curves, strict=True):
         axis.loglog(curve.sizes, curve.seconds, "o-", color="C0")
         axis.set_title(f"{curve.name}\nexponent {curve.exponent:.2f}", fontsize=8)
         axis.set_xlabel(curve.unit)
         axis.set_xticks(curve.sizes, list(map(str, curve.sizes)))
-        axis.minorticks_off()
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.grid(alpha=0.3)
     axes[0].set_ylabel("seconds per training step")
     figure.tight_layout()
     figure.savefig(path, dpi=120)

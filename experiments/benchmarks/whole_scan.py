@@ -64,13 +64,12 @@ def whole_scan(quick: bool) -> Iterator[Record]:
     shapes = f"{'x'.join(map(str, image.shape))}, windows of {_WINDOW[0]}^3, overlap {_OVERLAP}"
     megabytes = {
         f"{who}_megabytes": in_fresh_process(
-            "import json, resource\n"
-            "from experiments.benchmarks import whole_scan\n"
+            "import json\n"
+            "from experiments.benchmarks import measure, whole_scan\n"
             f"call = whole_scan.predict_{who}(whole_scan.head({resolution}))\n"
-            "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
-            "before = peak()\n"
+            "before = measure.peak_megabytes()\n"
             "call()\n"
-            "print(json.dumps(peak() - before))"
+            "print(json.dumps(measure.peak_megabytes() - before))"
         )
         for who in ("ours", "peer")
     }
