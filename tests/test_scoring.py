@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import special, stats
 from sklearn import metrics
 
 from qc_jax import scoring, uncertainty
@@ -25,6 +26,8 @@ def test_one_window_is_the_network_itself(network):
     expected = uncertainty.scaled_softmax(logits, uncertainty.total_variance(log_variance))[0]
     np.testing.assert_allclose(found.probabilities, expected, atol=1e-5)
     np.testing.assert_allclose(found.variances, np.exp(log_variance[0]), rtol=1e-4)
+    plain = stats.entropy(special.softmax(logits[0], axis=-1), axis=-1)
+    np.testing.assert_allclose(found.softmax_entropy, plain, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 8), (13, 9, 20), (5, 30, 8)])

@@ -23,10 +23,13 @@ class Prediction(NamedTuple):
     Attributes:
       probabilities: `(X, Y, Z, K)`, softmax scaled by the total variance (Eq. 1).
       variances: `(X, Y, Z, 1 + N)`, the task first.
+      softmax_entropy: `(X, Y, Z)` in nats, of the plain softmax, which knows no variance: what
+        other networks offer, for comparison.
     """
 
     probabilities: np.ndarray
     variances: np.ndarray
+    softmax_entropy: np.ndarray
 
     @property
     def segmentation(self) -> np.ndarray:
@@ -76,7 +79,7 @@ def predict(
     ]
     weight = _gaussian(window)
     total = np.zeros(padded.shape, np.float32)
-    channels = network.num_classes + 1 + network.num_sources
+    channels = network.num_classes + 1 + network.num_sources + 1
     blended = np.zeros((*padded.shape, channels), np.float32)
     for first in range(0, len(windows), batch_size):
         batch = windows[first : first + batch_size]
@@ -91,7 +94,11 @@ def predict(
     blended /= np.where(seen, total, 1.0)[..., None]
     blended[..., 0] += ~seen
     blended = blended[tuple(slice(n) for n in image.shape)]
-    return Prediction(blended[..., : network.num_classes], blended[..., network.num_classes :])
+    return Prediction(
+        blended[..., : network.num_classes],
+        blended[..., network.num_classes : -1],
+        blended[..., -1],
+    )
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -101,7 +108,9 @@ def _weighted_outputs(
     logits, log_variance = network.apply(params, images)
     total = uncertainty.total_variance(log_variance)
     probabilities = uncertainty.scaled_softmax(logits, total)
-    outputs = jax.numpy.concatenate([probabilities, uncertainty.variance(log_variance)], axis=-1)
+    entropy = uncertainty.entropy(jax.nn.softmax(logits, axis=-1))[..., None]
+    variances = uncertainty.variance(log_variance)
+    outputs = jax.numpy.concatenate([probabilities, variances, entropy], axis=-1)
     return weight[..., None] * outputs
 
 

@@ -1,0 +1,1 @@
+"""The paper's experiments on held-back subjects: `python -m experiments.evidence`."""

@@ -1,0 +1,141 @@
+"""Every scan of the evidence, scored once: what was put in, what was read out, what is true."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+
+import jax
+import numpy as np
+from scipy import ndimage
+
+from experiments.evidence import iqms
+from qc_jax import augment, data
+from qc_jax.augment import Source
+from qc_jax.data.tissues import TISSUES
+from qc_jax.models import Model
+from qc_jax.scoring.scan import Measurement, measure, on_grid
+from qc_jax.scoring.scores import dice
+
+MIXED = "mixture"
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One scan.
+
+    Attributes:
+      subject: whose.
+      draw: which contrast of this subject; the clean scan of the same draw is the reference.
+      artefact: name, `MIXED`, or None for the clean scan.
+      fractions: of the way from mild to severe for each artefact that is in it.
+      scores: `(1 + N,)` mean variances over the head, the task first.
+      softmax_entropy: mean over the head, of the same network's plain softmax.
+      entropy: mean over the head, of the softmax scaled by the variance.
+      border: mean variance of each channel within 2 voxels of the true border of grey matter.
+      dice: reached.
+      volume, volume_uncertainty: of grey matter, in mL; the latter before calibration.
+      snr, cnr, efc: see `iqms`.
+    """
+
+    subject: str
+    draw: int
+    artefact: str | None
+    fractions: dict[str, float]
+    scores: np.ndarray
+    softmax_entropy: float
+    entropy: float
+    border: np.ndarray
+    dice: float
+    volume: float
+    volume_uncertainty: float
+    snr: float
+    cnr: float
+    efc: float
+
+
+def simulated(
+    model: Model,
+    subjects: Sequence[data.Subject],
+    sources: Sequence[Source],
+    draws: int,
+    seed: int,
+    advance: Callable[[], None],
+) -> list[Row]:
+    """Each subject and contrast: clean, with each artefact, and with a mixture.
+
+    Severities of single artefacts are stratified over their range; a mixture holds each artefact
+    with probability one half.
+    """
+    rows = []
+    for subject in subjects:
+        for draw in range(draws):
+            rng = np.random.default_rng([seed, draw, *map(ord, subject.name)])
+            clean = subject.draw(rng)
+            key = jax.random.fold_in(jax.random.key(seed), int(rng.integers(2**31)))
+            for artefact, fractions, image in _versions(key, clean, sources, draw, draws, rng):
+                rows.append(_row(model, subject, draw, artefact, fractions, image))
+                advance()
+    return rows
+
+
+def _versions(
+    key, clean, sources, draw, draws, rng
+) -> Iterator[tuple[str | None, dict[str, float], np.ndarray]]:
+    yield None, {}, clean
+    for i, source in enumerate(sources):
+        fraction = ((draw + i) % draws + rng.uniform()) / draws
+        bad = augment.corrupt(key, clean, source, fraction)
+        yield source.name, {source.name: fraction}, np.asarray(bad)
+    present = rng.random(len(sources)) < 0.5
+    fractions = rng.random(len(sources))
+    severities = [
+        s.severity(f) if p else s.none for s, f, p in zip(sources, fractions, present, strict=True)
+    ]
+    mixed = augment.apply_sources(key, clean, sources, jax.numpy.asarray(severities))
+    inside = {s.name: f for s, f, p in zip(sources, fractions, present, strict=True) if p}
+    yield MIXED, inside, np.asarray(mixed)
+
+
+def _row(
+    model: Model,
+    subject: data.Subject,
+    draw: int,
+    artefact: str | None,
+    fractions: dict[str, float],
+    image: np.ndarray,
+) -> Row:
+    conformed = on_grid(image, model.description.voxel_size)
+    found: Measurement = measure(model, conformed)
+    grey, white, air = tissues_of(subject)
+    variances, inside = found.prediction.variances, conformed.mask
+    total = variances.sum(axis=-1)
+    probability = found.prediction.probabilities
+    entropy = -np.sum(probability * np.log(np.maximum(probability, 1e-12)), axis=-1)
+    near = _border(subject.labels == 1) & (total > 0)
+    return Row(
+        subject=subject.name,
+        draw=draw,
+        artefact=artefact,
+        fractions=fractions,
+        scores=found.scores,
+        softmax_entropy=float(found.prediction.softmax_entropy[inside].mean()),
+        entropy=float(entropy[inside].mean()),
+        border=variances[near].mean(axis=0),
+        dice=dice(found.prediction.segmentation == 1, subject.labels == 1),
+        volume=found.volume,
+        volume_uncertainty=found.volume_uncertainty,
+        snr=iqms.snr(image, white),
+        cnr=iqms.cnr(image, grey, white, air),
+        efc=iqms.efc(image),
+    )
+
+
+def tissues_of(subject: data.Subject) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Masks of grey matter, white matter and air, where each is as pure as it gets."""
+    names = ("grey_matter", "white_matter", "air")
+    fractions = [subject.fractions[..., TISSUES.index(name)] for name in names]
+    return tuple(fraction >= 0.9 * fraction.max() for fraction in fractions)
+
+
+def _border(mask: np.ndarray) -> np.ndarray:
+    """Voxels within two of the surface of a mask."""
+    return ndimage.binary_dilation(mask, iterations=2) & ~ndimage.binary_erosion(mask, iterations=2)

@@ -1,0 +1,58 @@
+"""The figures of `evidence.json` as tables for a terminal."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.table import Table
+
+
+def all_tables(evidence: dict[str, Any]) -> Iterator[Table]:
+    """One after the other; in brackets the 95 % interval over subjects."""
+    matrix = evidence["decoupling"]
+    names = list(next(iter(matrix.values())))
+    table = Table(title="AUC: artefact put in (rows) against variance read out (columns)")
+    for name in ("put in", *names):
+        table.add_column(name)
+    for artefact, row in matrix.items():
+        table.add_row(artefact, *(f"{row[name]['value']:.2f}" for name in names))
+    yield table
+
+    table = Table("source", "own AUC", "severity", "in mixtures", "coverage", title="Each source")
+    for source in matrix:
+        entries = (
+            matrix[source][source],
+            evidence["severity_spearman"][source],
+            evidence["mixtures"][source],
+            evidence["coverage"]["by_artefact"][source],
+        )
+        table.add_row(source, *map(interval, entries))
+    yield table
+
+    table = Table("measure", "pooled", "within subjects", title="Spearman with the Dice reached")
+    for name, entry in evidence["quality_spearman"].items():
+        table.add_row(name, interval(entry), interval(evidence["quality_spearman_within"][name]))
+    yield table
+
+    table = Table("what", "value", title="Others")
+    table.add_row("Dice, clean", interval(evidence["dice_clean"]))
+    table.add_row(
+        "coverage of the volume's error bar, before", interval(evidence["coverage"]["before"])
+    )
+    table.add_row("coverage, calibrated on other subjects", interval(evidence["coverage"]["after"]))
+    table.add_row(
+        "task variance with severity of noise", interval(evidence["task_variance_over_noise"])
+    )
+    yield table
+
+    if "torchio" in evidence:
+        table = Table("TorchIO", "Spearman", *(f"{s / 10:.1f}" for s in range(1, 11)))
+        table.title = "Youden's index of the own source at ten severities"
+        for artefact, entry in evidence["torchio"].items():
+            indices = (f"{at['value']:.2f}" for at in entry["youden"])
+            table.add_row(artefact, interval(entry["spearman"]), *indices)
+        yield table
+
+
+def interval(entry: dict[str, Any]) -> str:
+    """`0.93 (0.90 to 0.95)`."""
+    return f"{entry['value']:.2f} ({entry['low']:.2f} to {entry['high']:.2f})"

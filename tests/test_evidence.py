@@ -1,0 +1,85 @@
+"""The statistics behind the evidence, and one small run of it."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn import metrics
+
+from experiments.evidence import __main__ as evidence
+from experiments.evidence import intervals, iqms
+
+
+def test_intervals_hold_the_truth_of_a_known_mean():
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(100):
+        values = rng.standard_normal(30)
+        found = intervals.bootstrap(np.mean, [str(i) for i in range(30)], values, draws=200)
+        held += found["low"] <= 0 <= found["high"]
+    assert 85 <= held <= 100
+
+
+def test_subjects_are_drawn_with_all_their_scans():
+    """Two subjects of opposite value: the mean of a draw is one of three, however many scans."""
+    subjects, values = ["a"] * 50 + ["b"] * 50, [0.0] * 50 + [1.0] * 50
+    found = intervals.bootstrap(np.mean, subjects, values)
+    assert (found["low"], found["value"], found["high"]) == (0, 0.5, 1)
+    assert found["n"] == 100 and found["subjects"] == 2
+
+
+def test_rank_statistics_against_scikit_learn_and_scipy():
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 20, (2, 200)).astype(float)  # with ties
+    bad = rng.random(200) < 0.3
+    assert intervals.auc(bad, a) == pytest.approx(metrics.roc_auc_score(bad, a))
+    assert intervals.spearman(a, b) == pytest.approx(stats.spearmanr(a, b).statistic)
+    assert np.isnan(intervals.auc(bad[bad], a[bad])) and np.isnan(intervals.spearman(a, 0 * b))
+
+
+def test_youden_of_two_normal_distributions():
+    """Shifted by d, the best threshold reaches 2 Phi(d / 2) - 1."""
+    rng = np.random.default_rng(0)
+    scores = np.concatenate([rng.standard_normal(20000), 1.5 + rng.standard_normal(20000)])
+    bad = np.repeat([False, True], 20000)
+    assert intervals.youden(bad, scores) == pytest.approx(2 * stats.norm.cdf(0.75) - 1, abs=0.02)
+
+
+def test_snr_and_cnr_of_known_tissues():
+    rng = np.random.default_rng(0)
+    image = np.zeros((30, 30, 30))
+    grey, white, air = (np.zeros(image.shape, bool) for _ in range(3))
+    grey[:10], white[10:20], air[20:] = True, True, True
+    for mask, mean, deviation in ((grey, 60, 3), (white, 100, 4), (air, 0, 2)):
+        image[mask] = mean + deviation * rng.standard_normal(mask.sum())
+    assert iqms.snr(image, white) == pytest.approx(100 / 4, rel=0.03)
+    assert iqms.cnr(image, grey, white, air) == pytest.approx(40 / np.sqrt(9 + 16 + 4), rel=0.03)
+
+
+def test_entropy_focus_criterion_at_its_ends():
+    assert iqms.efc(np.ones((8, 8, 8))) == pytest.approx(1)
+    single = np.zeros((8, 8, 8))
+    single[3, 3, 3] = 5
+    assert iqms.efc(single) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_small_run_of_everything(model_path, tmp_path):
+    arguments = ["--model", str(model_path), "--subjects", "3", "--draws", "2"]
+    options = ["--torchio-draws", "0", "--output-dir", str(tmp_path)]
+    assert evidence.main(arguments + options) == 0
+    found = json.loads((tmp_path / "evidence.json").read_text())
+    for entry in (
+        found["decoupling"]["blur"]["blur"],
+        found["severity_spearman"]["noise"],
+        *(found["quality_spearman"][n] for n in ("ours", "softmax_entropy", "snr", "cnr", "efc")),
+        found["coverage"]["before"],
+        found["coverage"]["after"],
+    ):
+        assert {"value", "low", "high", "n"} <= set(entry)
+    assert len(list(tmp_path.glob("*.png"))) == 6
+
+
+def test_evidence_says_what_is_missing(tmp_path, capsys):
+    assert evidence.main(["--model", str(tmp_path / "no.safetensors"), "--torchio-draws", "0"]) == 3
+    assert "missing" in capsys.readouterr().err
