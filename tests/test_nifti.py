@@ -154,6 +154,16 @@ def test_big_endian_nifti2_scaling_members_and_padding(tmp_path):
     np.testing.assert_allclose(data, scan() - 3.5, atol=0.02)
 
 
+@pytest.mark.parametrize("step", [1, 2, 3, 4])
+def test_resampling_keeps_the_place(step):
+    """A ramp stays the ramp, whatever number of voxels is averaged."""
+    ramp = np.arange(60.0)[:, None, None] * np.ones((1, 12, 12))
+    centre = np.array([30.0, 6.0, 6.0])
+    found = nifti.resample(ramp, np.eye(4), step, (9, 3, 3), centre)
+    expected = centre[0] + step * (np.arange(9) - 4)
+    np.testing.assert_allclose(found[:, 1, 1], expected, atol=1e-4)
+
+
 def test_orientation_and_trailing_axes_do_not_matter(tmp_path):
     path = tmp_path / "a.nii.gz"
     image = nib.Nifti1Image(scan()[..., None], np.eye(4))

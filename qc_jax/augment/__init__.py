@@ -5,7 +5,14 @@ from qc_jax.augment.compose import alone, apply_sources, compose, corrupt, draw_
 from qc_jax.augment.ghosting import GHOSTING
 from qc_jax.augment.kspace import SOURCES, Source, filter_lines, to_image, to_k_space
 from qc_jax.augment.motion import MOTION
-from qc_jax.augment.spatial import flip, random_flip, random_transform, transform
+from qc_jax.augment.spatial import (
+    deform,
+    flip,
+    random_deformation,
+    random_flip,
+    random_transform,
+    transform,
+)
 
 ALL_SOURCES: tuple[Source, ...] = (MOTION, *SOURCES[:2], GHOSTING, *SOURCES[2:])
 """Every source of this package, in the order in which they arise in the scanner."""
@@ -22,9 +29,11 @@ __all__ = [
     "bias_field",
     "compose",
     "corrupt",
+    "deform",
     "draw_severities",
     "filter_lines",
     "flip",
+    "random_deformation",
     "random_flip",
     "random_transform",
     "rescale",

@@ -54,7 +54,7 @@ def load_label_maps(
     subjects = {}
     for path in paths:
         stat = path.stat()
-        text = f"2 {path.resolve()} {stat.st_size} {stat.st_mtime_ns} {voxel_size} {field_of_view}"
+        text = f"3 {path.resolve()} {stat.st_size} {stat.st_mtime_ns} {voxel_size} {field_of_view}"
         name = f"labels-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npy"
         subjects[nifti.stem(path)] = cache.load_or_make(
             cache_folder / name, lambda path=path: read_label_map(path, voxel_size, field_of_view)

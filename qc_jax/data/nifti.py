@@ -286,7 +286,10 @@ def resample(
     to_data = np.linalg.inv(affine) @ grid_affine
     if order:
         steps = np.abs(to_data[:3, :3]).max(axis=1)
-        data = ndimage.uniform_filter(data, [max(round(step), 1) for step in steps])
+        sizes = np.maximum(np.rint(steps).astype(int), 1)
+        data = ndimage.uniform_filter(data, sizes)
+        # A window of an even size lies half a voxel before its centre.
+        to_data[:3, 3] += 0.5 * (sizes % 2 == 0)
     return ndimage.affine_transform(
         data, to_data[:3, :3], to_data[:3, 3], tuple(field_of_view), np.float32, order
     )

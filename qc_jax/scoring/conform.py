@@ -47,7 +47,8 @@ def conform(
       field_of_view: voxels of the grid.
     """
     data = np.asarray(data, np.float32)
-    data = data - min(float(data.min()), 0.0)
+    # Scans with negative values, standardised ones say, have their background there.
+    data = np.maximum(data - min(float(np.percentile(data, 0.5)), 0.0), 0.0)
     box_centre = _box_centre(data, affine, voxel_size, field_of_view)
     image = nifti.resample(data, affine, voxel_size, field_of_view, box_centre)
     mask = head_mask(image, voxel_size)
