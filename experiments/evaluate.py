@@ -16,7 +16,7 @@ from qc_jax import augment, data, scoring
 from qc_jax.augment import Source
 from qc_jax.models import Model
 from qc_jax.scoring.calibration import KnownScan
-from qc_jax.scoring.scan import Measurement, measure, on_grid
+from qc_jax.scoring.scan import OVERLAP, Measurement, measure, on_grid
 
 
 def score_scans(
@@ -25,10 +25,20 @@ def score_scans(
     artefacts: Sequence[Source],
     draws: int,
     seed: int,
-    overlap: float,
+    overlap: float = OVERLAP,
     advance: Callable[[], None] = lambda: None,
 ) -> list[KnownScan]:
-    """Scores every subject clean and with each artefact, `draws` times each."""
+    """Scores every subject clean and with each artefact, `draws` times each.
+
+    Args:
+      model: to score with.
+      subjects: of whom the truth is known.
+      artefacts: to put in, one at a time.
+      draws: contrasts of each subject.
+      seed: of everything random.
+      overlap: of the windows; a calibration needs that of the scoring, the default.
+      advance: called after each scan.
+    """
     voxel_size = model.description.voxel_size
     scored = []
     for name, labels, clean, bad in scans(subjects, artefacts, draws, seed):

@@ -104,7 +104,8 @@ class Config:
     evaluation_draws: int = 6
     """Draws of contrast and artefact for each validation subject."""
     overlap: float = 0.0
-    """Least overlap of the windows over a whole scan, as a share of their edge."""
+    """Least overlap of the windows when task network and teachers are evaluated; the student's is
+    that of the scoring, one half."""
 
 
 PRESETS: dict[str, Config] = {

@@ -171,10 +171,12 @@ def _evaluate(config, folder, stage, params, subjects, sources, console) -> None
 
     begun = time.monotonic()
     seen = _sources_of(stage, sources)
-    model = train.model_of(config, folder, params, seen)
+    model = train.model_of(config, folder / "student.safetensors", params, seen)
     with console.status(f"{stage}: scoring {len(subjects)} validation subjects"):
+        # The student's scores are calibrated, which has to be done as it will score.
+        overlap = scan.OVERLAP if stage == "student" else config.overlap
         scored = evaluate.score_scans(
-            model, subjects, seen, config.evaluation_draws, config.seed, config.overlap
+            model, subjects, seen, config.evaluation_draws, config.seed, overlap
         )
     summary = run_folder.read_summary(folder)
     if stage == "task":

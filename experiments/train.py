@@ -76,8 +76,8 @@ def network_of(config: Config, num_sources: int) -> UNet:
     )
 
 
-def model_of(config: Config, folder: Path, params, sources: Sequence[Source]) -> Model:
-    """A network with what scoring needs, not calibrated."""
+def model_of(config: Config, path: Path, params, sources: Sequence[Source]) -> Model:
+    """A network with what scoring needs, not calibrated; `path` is where it may be written."""
     description = Description(
         sources=tuple(source.name for source in sources),
         base_features=config.base_features,
@@ -87,7 +87,7 @@ def model_of(config: Config, folder: Path, params, sources: Sequence[Source]) ->
         voxel_size=config.voxel_size,
         field_of_view=config.field_of_view,
     )
-    return Model(folder / "student.safetensors", "", description, params, {}, {})
+    return Model(path, "", description, params, {}, {})
 
 
 def export(config: Config, model: Model, scored: Sequence[calibration.KnownScan]) -> Model:

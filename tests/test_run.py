@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,13 +12,14 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import presets, run, run_folder, train
+import qc_jax
+from experiments import export, presets, run, run_folder, train
 from qc_jax import training
 from qc_jax.augment import SOURCES
 
 TINY = [
     "--subjects",
-    "10",
+    "15",
     "--voxel-size",
     "12",
     "--field-of-view",
@@ -89,7 +91,33 @@ def test_all_stages_leave_their_results(finished):
     assert [line["step"] for line in lines if line["stage"] == "task"] == [1, 2, 3, 4, 5, 6]
     assert list((finished / "tensorboard" / "task").glob("events*"))
     split = json.loads((finished / "splits.json").read_text())
-    assert [len(split[part]) for part in ("train", "validation", "test")] == [8, 1, 1]
+    assert [len(split[part]) for part in ("train", "validation", "test")] == [11, 2, 2]
+
+
+def test_the_student_can_be_scored_with(finished):
+    model = qc_jax.load_model(finished)
+    assert model.description.sources == ("noise", "blur")
+    assert set(model.calibration["severity"]) == {"noise", "blur"}
+    trained = params_of(finished, "student", 2, 4)
+    jax.tree.map(np.testing.assert_array_equal, model.params, trained)
+
+
+def test_export_calibrates_on_more_scans(finished, tmp_path):
+    output = tmp_path / "model" / "mine.safetensors"
+    assert export.main([str(finished), "--output", str(output), "--draws", "3"]) == 0
+    model = qc_jax.load_model(output)
+    assert model.calibration["scans"] == 2 * 3 * (1 + 2)
+    assert model.sha256 == qc_jax.load_model(finished).sha256
+
+
+def test_export_of_what_is_no_finished_run(finished, tmp_path, capsys):
+    options = ["--output", str(tmp_path / "a.safetensors")]
+    assert export.main([str(tmp_path), *options]) == 2
+    assert "name a run folder" in capsys.readouterr().err
+    for name in ("config.json", "splits.json"):
+        shutil.copy(finished / name, tmp_path)
+    assert export.main([str(tmp_path), *options]) == 3
+    assert "no student that is trained" in capsys.readouterr().err
 
 
 def test_finished_says_so_and_stops(finished, capsys):

@@ -1,0 +1,98 @@
+"""`python -m experiments.export`: a trained student as weights to score with, well calibrated.
+
+A run writes `student.safetensors` by itself, calibrated on few scans; this draws more of them.
+"""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import tyro
+
+from experiments.presets import Config
+from qc_jax.errors import CheckpointError, ConfigError, QcJaxError
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Calibrates the student of a run on its validation subjects and writes its weights."""
+
+    run_dir: tyro.conf.Positional[Path]
+    """Folder of a run whose student is trained."""
+    output: Path
+    """The .safetensors file; a .json of the same name is written beside it."""
+    draws: int = 12
+    """Contrasts of each validation subject, each clean and with every artefact."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit code."""
+    parsed = tyro.cli(Arguments, args=arguments, prog="python -m experiments.export")
+    try:
+        export(parsed)
+    except QcJaxError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def export(arguments: Arguments) -> None:
+    """Reads the run, scores validation scans, writes weights and calibration."""
+    from rich.progress import track
+
+    from experiments import evaluate, train
+    from qc_jax import data
+    from qc_jax.data import cache
+
+    config = read_config(arguments.run_dir)
+    sources = train.chosen_sources(config)
+    params = train.load_params(
+        config, arguments.run_dir, "student", len(sources), config.steps_student
+    )
+    if params is None:
+        raise CheckpointError(f"{arguments.run_dir} holds no student that is trained to its end")
+    cache.use_compilation_cache()
+    subjects = data.load_subjects(
+        config.data,
+        config.voxel_size,
+        config.field_of_view,
+        config.subjects,
+        config.seed,
+        cache.default_folder(),
+    )
+    split = json.loads((arguments.run_dir / "splits.json").read_text())
+    held_back = [subject for subject in subjects if subject.name in split["validation"]]
+    model = train.model_of(config, arguments.output, params, sources)
+    # Other draws than those by which the run was judged.
+    steps = iter(
+        track(range(len(held_back) * arguments.draws * (1 + len(sources))), "scans", transient=True)
+    )
+    scored = evaluate.score_scans(
+        model, held_back, sources, arguments.draws, config.seed + 1, advance=lambda: next(steps)
+    )
+    model = train.export(config, model, scored)
+    print(f"{model.path}: SHA-256 {model.sha256}, {model.path.stat().st_size / 2**20:.1f} MB")
+
+
+def read_config(folder: Path) -> Config:
+    """The configuration of a run.
+
+    Raises:
+      ConfigError: missing, or of another version of this package.
+    """
+    path = folder / "config.json"
+    try:
+        fields = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read ({error}); name a run folder") from error
+    names = {field.name for field in dataclasses.fields(Config)}
+    if set(fields) != names:
+        raise ConfigError(
+            f"{path} is of another version: {', '.join(sorted(set(fields) ^ names))} differ"
+        )
+    return Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+
+
+if __name__ == "__main__":
+    sys.exit(main())
