@@ -80,7 +80,7 @@ def _totals(path: Path, rows: Sequence[Row], sources: Sequence[str]) -> None:
             axis.plot(points, position + jitter, ".", color=colour, markersize=3)
         axis.set_xscale("log")
         axis.set_title(f"{source} variance", fontsize=9)
-        axis.set_xlabel("mean over the head (logits²)", fontsize=8)
+        axis.set_xlabel("score (logits²)", fontsize=8)
         axis.set_yticks(
             range(len(kinds)), [kind or "clean" for kind in kinds] if channel == 1 else []
         )
@@ -117,7 +117,7 @@ def _quality(path: Path, rows: Sequence[Row]) -> None:
         total = [row.scores.sum() for row in chosen]
         axis.plot(total, [row.dice for row in chosen], ".", markersize=4, label=kind or "clean")
     axis.set_xscale("log")
-    axis.set_xlabel("total variance, mean over the head (logits²)")
+    axis.set_xlabel("sum of the scores (logits²)")
     axis.set_ylabel("Dice of grey matter that was reached")
     axis.legend(fontsize=7)
     _save(figure, path)
@@ -129,7 +129,7 @@ def _task_over_noise(path: Path, rows: Sequence[Row]) -> None:
     axis.plot([30 - 40 * r.fractions["noise"] for r in chosen], [r.scores[0] for r in chosen], ".")
     axis.invert_xaxis()
     axis.set_xlabel("SNR of the scan in dB")
-    axis.set_ylabel("task variance, mean over the head (logits²)")
+    axis.set_ylabel("score of the task (logits²)")
     _save(figure, path)
 
 

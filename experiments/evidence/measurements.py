@@ -13,7 +13,7 @@ from qc_jax.augment import Source
 from qc_jax.data.tissues import TISSUES
 from qc_jax.models import Model
 from qc_jax.scoring.scan import Measurement, measure, on_grid
-from qc_jax.scoring.scores import dice
+from qc_jax.scoring.scores import dice, source_scores
 
 MIXED = "mixture"
 
@@ -27,10 +27,10 @@ class Row:
       draw: which contrast of this subject; the clean scan of the same draw is the reference.
       artefact: name, `MIXED`, or None for the clean scan.
       fractions: of the way from mild to severe for each artefact that is in it.
-      scores: `(1 + N,)` mean variances over the head, the task first.
+      scores: `(1 + N,)`, the task first.
       softmax_entropy: mean over the head, of the same network's plain softmax.
       entropy: mean over the head, of the softmax scaled by the variance.
-      border: mean variance of each channel within 2 voxels of the true border of grey matter.
+      border: as `scores`, but within 2 voxels of the true border of grey matter.
       dice: reached.
       volume, volume_uncertainty: of grey matter, in mL; the latter before calibration.
       snr, cnr, efc: see `iqms`.
@@ -119,7 +119,7 @@ def _row(
         scores=found.scores,
         softmax_entropy=float(found.prediction.softmax_entropy[inside].mean()),
         entropy=float(entropy[inside].mean()),
-        border=variances[near].mean(axis=0),
+        border=source_scores(variances, near),
         dice=dice(found.prediction.segmentation == 1, subject.labels == 1),
         volume=found.volume,
         volume_uncertainty=found.volume_uncertainty,

@@ -30,7 +30,7 @@ class KnownScan:
       subject: its name.
       artefact: what was put in, or None for a clean scan.
       fraction: of the way from mild to severe.
-      scores: `(1 + N,)` mean variances, the task first.
+      scores: `(1 + N,)`, see `scores.source_scores`.
       dice: of the grey-matter segmentation.
       volume: of grey matter as predicted, in mL.
       clean_volume: as predicted for the clean scan, in mL.

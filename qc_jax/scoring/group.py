@@ -138,7 +138,7 @@ _COLUMNS = {
 def _describe(column: str) -> dict[str, str]:
     kind, _, source = column.partition("_")
     if kind == "score":
-        text = f"mean variance of the logits over the head due to {source}; lower is better"
+        text = f"geometric mean of the logits' variance due to {source}; lower is better"
         return {"Description": text, "Units": "logits^2"}
     if kind == "percentile":
         text = f"percentile of score_{source} within clean reference scans; lower is better"

@@ -23,7 +23,7 @@ class Measurement:
 
     Attributes:
       prediction: probabilities and variances.
-      scores: `(1 + N,)` mean variances over the head, the task first.
+      scores: `(1 + N,)` over the head, the task first, see `scores.source_scores`.
       volume: of grey matter, in mL.
       volume_uncertainty: its error bar before calibration, in mL.
     """
@@ -45,7 +45,7 @@ class ScanScore:
       variances: `(X, Y, Z)` in logits², of the task and of each source by name.
       total: `(X, Y, Z)`, the sum of the variances.
       entropy: `(X, Y, Z)` in nats, of the scaled softmax.
-      scores: mean variance over the head, of the task and of each source by name.
+      scores: geometric mean of the variance over the head, of the task and each source by name.
       volume: of grey matter, in mL.
       volume_error: one standard deviation of it, in mL.
       interpretation: percentiles, causes and predicted Dice; None for a model without calibration.

@@ -38,9 +38,12 @@ def head_mask(image: np.ndarray, voxel_size: float) -> np.ndarray:
 
 
 def source_scores(variances: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Mean variance of the task and of each source over a mask; lower is better.
+    """Geometric mean of the variance of the task and of each source over a mask; lower is better.
 
-    A mean, not a sum, so that scans of different size compare.
+    A mean, not a sum, so that scans of different size compare.  Geometric, since the arithmetic one
+    is ruled by the few voxels at the borders of grey matter that are doubtful on every scan: on
+    validation scans it told noise from clean with an AUC of 0.76 instead of 0.89, spike 0.79
+    instead of 0.88.
 
     Args:
       variances: `(X, Y, Z, 1 + N)`.
@@ -49,7 +52,8 @@ def source_scores(variances: np.ndarray, mask: np.ndarray) -> np.ndarray:
     Returns:
       `(1 + N,)`.
     """
-    return variances[mask].mean(axis=0)
+    smallest = np.exp(-uncertainty.LOG_VARIANCE_LIMIT)
+    return np.exp(np.log(np.maximum(variances[mask], smallest)).mean(axis=0))
 
 
 def grey_matter_volume(probability: np.ndarray, voxel_size: float) -> float:
