@@ -37,6 +37,8 @@ Exit codes: 0 all scored, 1 some scans refused and the others scored, 2 usage, 3
 class _Common:
     model: str = ""
     """Run folder or .safetensors weights; the model in the package by default."""
+    sources: tuple[str, ...] = ()
+    """Sources whose maps are written; all by default. Scores and causes always are of all."""
     json: bool = False
     """Print each record as a line of JSON instead of words."""
 
@@ -168,7 +170,7 @@ def _score_jobs(jobs, output: Path, arguments: _Common) -> int:
     from qc_jax.scoring import outputs, study
 
     model = load_model(arguments.model or None)
-    outputs.claim(output)
+    outputs.claim(output)  # before the progress line, so that an error stands alone
     cache.use_compilation_cache()
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -184,7 +186,7 @@ def _score_jobs(jobs, output: Path, arguments: _Common) -> int:
                 text = record["reason"] if record["status"] == outputs.REFUSED else what
                 progress.console.print(f"{record['name']}: {text}", markup=False, highlight=False)
 
-        records = study.score_study(jobs, output, model, show)
+        records = study.score_study(jobs, output, model, arguments.sources, show)
     refused = sum(record["status"] == outputs.REFUSED for record in records)
     if refused:
         print(f"{refused} of {len(records)} scans refused, the others scored", file=sys.stderr)

@@ -174,6 +174,18 @@ def test_preview(head, tmp_path):
     assert "scan_preview.png" in (tmp_path / "scan_preview.html").read_text()
 
 
+def test_maps_of_chosen_sources_only(head, model_path, tmp_path):
+    scan = save(tmp_path / "scan.nii.gz", head)
+    options = ["--output-dir", str(tmp_path / "out"), "--model", str(model_path), "--sources"]
+    for chosen in (["blur"], ["blur", "noise"]):  # the second call adds what is missing
+        assert cli.main(["score", str(scan), *options, *chosen]) == 0
+        names = {path.name for path in (tmp_path / "out/scan").glob("*variance*.nii.gz")}
+        wanted = {f"scan_stat-variance_desc-{n}_statmap.nii.gz" for n in ("task", "total", *chosen)}
+        assert names == wanted
+    assert len(group.read_records(tmp_path / "out")[0]["scores"]) == 7
+    assert cli.main(["score", str(scan), *options, "rain"]) == 2
+
+
 def test_models_are_listed(model_path, capsys):
     assert cli.main(["models", str(model_path)]) == 0
     listed = capsys.readouterr().out

@@ -13,6 +13,7 @@ its maps.
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,14 @@ class Job:
 
 
 def write_maps(
-    output: Path, job: Job, score: ScanScore, image: nib.spatialimages.SpatialImage, model: Model
+    output: Path,
+    job: Job,
+    score: ScanScore,
+    image: nib.spatialimages.SpatialImage,
+    model: Model,
+    sources: Sequence[str],
 ) -> dict[str, str]:
-    """Writes all maps with their sidecars.
+    """Writes the maps with their sidecars: of the task, the total, and these sources.
 
     Returns:
       File names within `output`, by what they hold.
@@ -62,7 +68,8 @@ def write_maps(
         ("probability", "label-GM_probseg", score.probability, "1", "probability of grey matter"),
         ("segmentation", "label-GM_mask", score.segmentation, "1", "1 in grey matter"),
     ]
-    for name, variance in {**score.variances, "total": score.total}.items():
+    chosen = {name: score.variances[name] for name in ("task", *sources)}
+    for name, variance in {**chosen, "total": score.total}.items():
         maps.append(
             (
                 f"{name} variance",
@@ -170,14 +177,19 @@ def record_path(output: Path, job: Job) -> Path:
     return output / job.folder / f"{job.name}.json"
 
 
-def finished_record(output: Path, job: Job, model: Model) -> dict[str, Any] | None:
-    """The record of an earlier call, where the scan, the model and the version are the same."""
+def finished_record(
+    output: Path, job: Job, model: Model, sources: Sequence[str]
+) -> dict[str, Any] | None:
+    """The record of an earlier call, where the scan, the model and the version are the same, and
+    the maps of these sources are there."""
     try:
         record = json.loads(record_path(output, job).read_text())
     except (OSError, ValueError):
         return None
     same = all(record.get(key) == value for key, value in _identity(job, model).items())
-    whole = all((output / name).exists() for name in record.get("maps", {}).values())
+    maps = record.get("maps", {})
+    wanted = {f"{name} variance" for name in sources} if record.get("status") == SCORED else set()
+    whole = wanted <= set(maps) and all((output / name).exists() for name in maps.values())
     return record if same and whole else None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from qc_jax.data import nifti
-from qc_jax.errors import ScanError
+from qc_jax.errors import ConfigError, ScanError
 from qc_jax.models import Model
 from qc_jax.scoring import outputs, scan_report
 from qc_jax.scoring.outputs import Job
@@ -19,6 +19,7 @@ def score_study(
     jobs: Sequence[Job],
     output: Path,
     model: Model,
+    sources: Sequence[str] = (),
     finished: Callable[[dict[str, Any]], None] = lambda record: None,
 ) -> list[dict[str, Any]]:
     """Scores every scan that has no record yet.
@@ -27,28 +28,36 @@ def score_study(
       jobs: the scans.
       output: folder for maps, records and reports.
       model: see `load_model`.
+      sources: those whose maps are written; all by default.
       finished: called with each record as it comes.
 
     Returns:
       A record for each job, in their order.
 
     Raises:
+      ConfigError: a source that the model does not know.
       OutputError: the output cannot be written.
     """
+    known = model.description.sources
+    unknown = [name for name in sources if name not in known]
+    if unknown:
+        raise ConfigError(f"the model knows no {', '.join(unknown)}; it knows {', '.join(known)}")
     outputs.claim(output)
     records = []
-    for record in _records(jobs, output, model):
+    for record in _records(jobs, output, model, sources or known):
         records.append(record)
         finished(record)
     return records
 
 
-def _records(jobs: Sequence[Job], output: Path, model: Model) -> Iterator[dict[str, Any]]:
+def _records(
+    jobs: Sequence[Job], output: Path, model: Model, sources: Sequence[str]
+) -> Iterator[dict[str, Any]]:
     for job in jobs:
-        record = outputs.finished_record(output, job, model)
+        record = outputs.finished_record(output, job, model, sources)
         if record is None:
             try:
-                record = _score_one(job, output, model)
+                record = _score_one(job, output, model, sources)
             except ScanError as error:
                 record = outputs.refusal(job, model, str(error))
             except MemoryError:
@@ -59,14 +68,14 @@ def _records(jobs: Sequence[Job], output: Path, model: Model) -> Iterator[dict[s
         yield record
 
 
-def _score_one(job: Job, output: Path, model: Model) -> dict[str, Any]:
+def _score_one(job: Job, output: Path, model: Model, sources: Sequence[str]) -> dict[str, Any]:
     times = [time.monotonic()]
     image = nifti.read_image(job.scan)
     np.asarray(image.dataobj)  # reading counts here, not in the network's time
     times.append(time.monotonic())
     found = score(image, model)
     times.append(time.monotonic())
-    maps = outputs.write_maps(output, job, found, image, model)
+    maps = outputs.write_maps(output, job, found, image, model, sources)
     times.append(time.monotonic())
     names = ("reading", "network", "maps")
     seconds = dict(zip(names, np.diff(times).round(3).tolist(), strict=True))
