@@ -41,6 +41,8 @@ class Config:
     """Scans in a step and per device."""
     patches_per_scan: int = 1
     """Patches cut from every scan of a step."""
+    patch_candidates: int = 1
+    """Places drawn for each patch; the first with grey matter in its middle is taken."""
     artefact_rate: float = 0.5
     """Share of the images that carry an artefact."""
     bias_field: float = 0.3

@@ -57,7 +57,14 @@ def check(config: Config) -> None:
         raise ConfigError(
             f"--patch {config.patch} is larger than --field-of-view {config.field_of_view}"
         )
-    for name in ("batch_size", "patches_per_scan", "base_features", "depth", "log_every"):
+    for name in (
+        "batch_size",
+        "patches_per_scan",
+        "patch_candidates",
+        "base_features",
+        "depth",
+        "log_every",
+    ):
         if getattr(config, name) < 1:
             raise ConfigError(f"--{name.replace('_', '-')} has to be at least 1")
     if not 0 <= config.artefact_rate < 1:
@@ -138,6 +145,7 @@ def step_of(config: Config, mesh, sources: tuple[Source, ...], frozen: training.
         training.SampleConfig(
             patch=config.patch,
             patches=config.patches_per_scan,
+            candidates=config.patch_candidates,
             artefact_rate=config.artefact_rate,
             bias_field=config.bias_field,
             rotation=config.rotation,

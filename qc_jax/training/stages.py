@@ -30,6 +30,8 @@ class SampleConfig:
     Attributes:
       patch: voxels of the cut-out along x, y and z.
       patches: cut-outs from every scan.
+      candidates: places drawn for each cut-out, of which the first whose middle is grey matter is
+        taken, or else the first: with 1, air and neck are seen as often as they fill the scan.
       artefact_rate: share of the scans that get any artefact.
       bias_field: coefficients of the bias field lie within plus and minus this; 0 leaves it out.
       rotation: largest angle about each axis, in degrees; with `scaling` 0, 0 leaves both out.
@@ -39,6 +41,7 @@ class SampleConfig:
 
     patch: tuple[int, int, int]
     patches: int = 1
+    candidates: int = 1
     artefact_rate: float = 0.5
     bias_field: float = 0.3
     rotation: float = 0.0
@@ -143,7 +146,10 @@ def make_sample(
         )
 
     room = jnp.asarray(image.shape) - jnp.asarray(config.patch) + 1
-    origins = jax.random.randint(patch_key, (config.patches, 3), 0, room)
+    drawn = jax.random.randint(patch_key, (config.patches, config.candidates, 3), 0, room)
+    middle = drawn + jnp.asarray(config.patch) // 2
+    chosen = jnp.argmax(labels[middle[..., 0], middle[..., 1], middle[..., 2]] == 1, axis=1)
+    origins = drawn[jnp.arange(config.patches), chosen]
 
     def cut(volume):
         slices = [jax.lax.dynamic_slice(volume, origin, config.patch) for origin in origins]
