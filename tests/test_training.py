@@ -80,6 +80,17 @@ def test_task_sees_clean_images():
     assert sample.image.shape == (2, *PATCH, 1) and sample.labels.shape == (2, *PATCH)
 
 
+def test_patches_have_grey_matter_in_their_middle_where_places_are_drawn():
+    labels = jnp.zeros((24, 24, 24), jnp.int32).at[10:15, 8:14, 12:18].set(1)
+    image = jax.random.uniform(jax.random.key(0), labels.shape)
+    hits = {}
+    for candidates in (1, 64):
+        config = training.SampleConfig((8, 8, 8), 20, candidates, flips=False)
+        sample = training.make_sample(jax.random.key(1), image, labels, (), config, False)
+        hits[candidates] = float(jnp.mean(sample.labels[:, 4, 4, 4] == 1))
+    assert hits[1] < 0.3 and hits[64] > 0.7
+
+
 def test_teacher_sees_its_artefact_and_the_task_network_the_clean_image():
     sample = sample_of("teacher", rate=0.999)
     assert sample.severities.shape == (1,)
