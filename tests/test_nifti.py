@@ -213,7 +213,13 @@ def test_every_byte_of_a_header_ends_in_a_volume_or_a_refusal(tmp_path):
 )
 def test_what_is_no_scan(tmp_path, data, reason):
     with pytest.raises(ScanError, match=reason):
-        nifti.check_contrast(tmp_path, data)
+        nifti.check_scan(tmp_path, data, np.diag([10.0, 10, 10, 1]))
+
+
+@pytest.mark.parametrize("edge", [2.0, 40.0])
+def test_what_is_no_head_by_its_size(tmp_path, edge):
+    with pytest.raises(ScanError, match="not that of a head"):
+        nifti.check_scan(tmp_path, scan(), np.diag([edge] * 3 + [1]))
 
 
 def test_the_header_is_looked_at_before_anything_is_read(tmp_path):

@@ -89,8 +89,15 @@ def finite(path: Path, data: np.ndarray) -> np.ndarray:
     return data
 
 
-def check_contrast(path: Path, data: np.ndarray) -> None:
-    """Raises ScanError for a volume that can be no scan: constant, a mask, or a label map."""
+def check_scan(path: Path, data: np.ndarray, affine: np.ndarray) -> None:
+    """Raises ScanError for a volume that can be no scan of a head: constant, a mask, a label map,
+    or of a size that no head has."""
+    extent = nib.affines.voxel_sizes(affine) * data.shape
+    if extent.max() < 100 or extent.max() > 600:
+        raise ScanError(
+            f"{path} has a field of view of {' x '.join(f'{e:.0f}' for e in extent)} mm, which is "
+            "not that of a head"
+        )
     spread = float(data.max()) - float(data.min())
     if spread <= 1e-6 * max(abs(float(data.max())), abs(float(data.min()))):
         raise ScanError(f"{path} is constant ({data.flat[0]:g} everywhere)")

@@ -63,7 +63,7 @@ def write(scan: Path, output: Path, seed: int, voxel_size: float) -> Path:
     image = nifti.read_image(scan)
     closest = nib.as_closest_canonical(image)
     data = nifti.finite(scan, np.asarray(closest.dataobj).reshape(closest.shape[:3]))
-    nifti.check_contrast(scan, data)
+    nifti.check_scan(scan, data, closest.affine)
     field_of_view = [round(extent / voxel_size) for extent in _EXTENT]
     conformed = conform(data, closest.affine, voxel_size, field_of_view)
     picture = output / f"{nifti.stem(scan)}_preview.png"

@@ -86,7 +86,7 @@ def score(image: nib.spatialimages.SpatialImage, model: Model | None = None) -> 
     closest = nib.as_closest_canonical(image)
     data = np.asarray(closest.dataobj)
     data = nifti.finite(where, data.reshape(data.shape[:3]))
-    nifti.check_contrast(where, data)
+    nifti.check_scan(where, data, closest.affine)
     description = model.description
     conformed = conform(data, closest.affine, description.voxel_size, description.field_of_view)
     found = measure(model, conformed)

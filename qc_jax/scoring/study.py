@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from qc_jax.data import nifti
-from qc_jax.errors import ConfigError, ScanError
+from qc_jax.errors import ConfigError, QcJaxError, ScanError
 from qc_jax.models import Model
 from qc_jax.scoring import outputs, scan_report
 from qc_jax.scoring.outputs import Job
@@ -60,8 +60,11 @@ def _records(
                 record = _score_one(job, output, model, sources)
             except ScanError as error:
                 record = outputs.refusal(job, model, str(error))
-            except MemoryError:
-                record = outputs.refusal(job, model, f"{job.scan} needs more memory than there is")
+            except QcJaxError:
+                raise
+            except Exception as error:  # whatever one scan does, the others are scored
+                reason = f"{job.scan} could not be scored: {type(error).__name__}: {error}"
+                record = outputs.refusal(job, model, reason)
             if record["status"] == outputs.REFUSED:
                 scan_report.forget(output, job)
             outputs.write_json(outputs.record_path(output, job), record)
