@@ -69,6 +69,8 @@ class Config:
     """Training steps of the student."""
     learning_rate: float = 2e-3
     """Of Adam, before the plateau rule halves it."""
+    learning_rate_decay: bool = True
+    """Let it fall to zero over the steps of a stage, as (1 - step / steps)^0.9, beside the rule."""
     warm_up: int = 200
     """First steps of the task network that use the plain cross-entropy."""
     start_from_task: bool = True
@@ -152,6 +154,7 @@ PRESETS: dict[str, Config] = {
         steps_teachers=30_000,
         steps_student=30_000,
         learning_rate=1e-4,
+        learning_rate_decay=False,
         warm_up=0,
         plateau_window=100,
         plateau_patience=5,

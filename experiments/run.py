@@ -100,8 +100,6 @@ def run(arguments: Arguments) -> None:
     )
     console.print("subjects: " + ", ".join(f"{len(v)} {k}" for k, v in part.items()))
 
-    steps = {"task": config.steps_task, "student": config.steps_student}
-    steps |= {f"teachers/{source.name}": config.steps_teachers for source in sources}
     wanted = ["task"]
     if arguments.stage in ("teachers", "student", "all", "evaluate"):
         wanted += [f"teachers/{source.name}" for source in sources]
@@ -111,7 +109,7 @@ def run(arguments: Arguments) -> None:
     params, worked = {}, False
     for stage in wanted:
         seen = _sources_of(stage, sources)
-        params[stage] = train.load_params(config, folder, stage, len(seen), steps[stage])
+        params[stage] = train.load_params(config, folder, stage, len(seen))
         if params[stage] is None and arguments.stage != "evaluate":
             teachers = (
                 tuple(params[f"teachers/{s.name}"] for s in sources) if stage == "student" else ()
@@ -119,7 +117,7 @@ def run(arguments: Arguments) -> None:
             frozen = training.Frozen(params.get("task"), teachers)
             begun = time.monotonic()
             params[stage] = train.train_stage(
-                config, folder, stage, part["train"], seen, frozen, steps[stage], console
+                config, folder, stage, part["train"], seen, frozen, console
             )
             console.print(f"{stage} trained in {time.monotonic() - begun:.0f} s")
         if params[stage] is None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jax
+import optax
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tensorboardX import SummaryWriter
@@ -123,19 +124,33 @@ def plateau_of(config: Config) -> training.PlateauConfig:
     )
 
 
+def steps_of(config: Config, stage: str) -> int:
+    """Training steps of a stage."""
+    if stage in ("task", "student"):
+        return config.steps_task if stage == "task" else config.steps_student
+    return config.steps_teachers
+
+
+def learning_rate_of(config: Config, stage: str) -> optax.ScalarOrSchedule:
+    """Of Adam in a stage: a number, or nnU-Net's polynomial decay."""
+    if not config.learning_rate_decay:
+        return config.learning_rate
+    return optax.polynomial_schedule(config.learning_rate, 0.0, 0.9, steps_of(config, stage))
+
+
 def fresh_state(config: Config, stage: str, num_sources: int, task=None) -> training.TrainState:
     """The state before the first step of a stage."""
     return training.init_state(
         _stage_key(config, stage),
         network_of(config, num_sources),
         config.patch,
-        config.learning_rate,
+        learning_rate_of(config, stage),
         plateau_of(config),
         task,
     )
 
 
-def step_of(config: Config, mesh, sources: tuple[Source, ...], frozen: training.Frozen):
+def step_of(config: Config, stage: str, mesh, sources: tuple[Source, ...], frozen: training.Frozen):
     """The compiled training step of a stage, see `training.make_train_step`."""
     return training.make_train_step(
         mesh,
@@ -164,17 +179,17 @@ def step_of(config: Config, mesh, sources: tuple[Source, ...], frozen: training.
             gradient_weight=config.gradient_weight,
             ssim_weight=config.ssim_weight,
         ),
-        config.learning_rate,
+        learning_rate_of(config, stage),
         plateau_of(config),
     )
 
 
-def load_params(config: Config, folder: Path, stage: str, num_sources: int, steps: int):
+def load_params(config: Config, folder: Path, stage: str, num_sources: int):
     """Parameters of a stage that is trained to its end, or None."""
     if not (folder / stage).is_dir():
         return None
     with checkpoints.open_manager(folder / stage) as manager:
-        if manager.latest_step() != steps:
+        if manager.latest_step() != steps_of(config, stage):
             return None
         like = jax.eval_shape(lambda: fresh_state(config, stage, num_sources))
         sharding = training.replicated(training.data_mesh(1))
@@ -191,10 +206,9 @@ def train_stage(
     subjects: Sequence[data.Subject],
     sources: tuple[Source, ...],
     frozen: training.Frozen,
-    steps: int,
     console: Console,
 ):
-    """Trains from the last checkpoint, or from the start, to `steps`; returns the parameters.
+    """Trains from the last checkpoint, or from the start, to the end; returns the parameters.
 
     Args:
       config: of the run.
@@ -203,16 +217,16 @@ def train_stage(
       subjects: to train on.
       sources: artefacts that this stage sees.
       frozen: networks that it learns from.
-      steps: to train in all.
       console: for the progress line.
 
     Raises:
       StoppedError: after SIGINT or SIGTERM, with a checkpoint saved.
       DivergedError: the loss is not finite.
     """
+    steps = steps_of(config, stage)
     # -- Step and state --------------------------------------------------------------------------
     mesh = training.data_mesh()
-    step_function = step_of(config, mesh, sources, frozen)
+    step_function = step_of(config, stage, mesh, sources, frozen)
     task = frozen.task if config.start_from_task else None
     state = fresh_state(config, stage, len(sources), task)
     state = jax.device_put(state, training.replicated(mesh))

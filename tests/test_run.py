@@ -69,9 +69,9 @@ def finished(tmp_path_factory):
     return folder
 
 
-def params_of(folder, stage, num_sources, steps):
+def params_of(folder, stage, num_sources):
     config = run.parse(["--run-dir=unused", *TINY]).config
-    return train.load_params(config, folder, stage, num_sources, steps)
+    return train.load_params(config, folder, stage, num_sources)
 
 
 def test_all_stages_leave_their_results(finished):
@@ -98,7 +98,7 @@ def test_the_student_can_be_scored_with(finished):
     model = qc_jax.load_model(finished)
     assert model.description.sources == ("noise", "blur")
     assert set(model.calibration["severity"]) == {"noise", "blur"}
-    trained = params_of(finished, "student", 2, 4)
+    trained = params_of(finished, "student", 2)
     jax.tree.map(np.testing.assert_array_equal, model.params, trained)
 
 
@@ -127,6 +127,14 @@ def test_finished_says_so_and_stops(finished, capsys):
     assert (finished / "summary.json").read_text() == before
 
 
+def test_the_learning_rate_falls_to_zero_over_each_stage(finished):
+    lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    for stage, steps in (("task", 6), ("teachers/noise", 4), ("student", 4)):
+        rates = [line["learning_rate"] for line in lines if line["stage"] == stage]
+        expected = 2e-3 * (1 - np.arange(steps) / steps) ** 0.9
+        np.testing.assert_allclose(rates, expected, rtol=1e-5)
+
+
 def test_evaluating_again_gives_the_same_figures(finished):
     before = json.loads((finished / "summary.json").read_text())
     assert run.main(["--stage=evaluate", f"--run-dir={finished}", *TINY]) == 0
@@ -150,10 +158,10 @@ def test_stopped_and_resumed_equals_never_stopped(finished, tmp_path, monkeypatc
         patch.setattr(run_folder, "append_metrics", stop_at_step_2)
         assert run.main(arguments) == 75
     assert run.main(arguments) == 0
-    for name, sources, steps in (("task", 0, 6), ("teachers/noise", 1, 4), ("student", 2, 4)):
-        expected = params_of(finished, name, sources, steps)
+    for name, sources in (("task", 0), ("teachers/noise", 1), ("student", 2)):
+        expected = params_of(finished, name, sources)
         for a, b in zip(
-            jax.tree.leaves(params_of(tmp_path, name, sources, steps)),
+            jax.tree.leaves(params_of(tmp_path, name, sources)),
             jax.tree.leaves(expected),
             strict=True,
         ):
@@ -250,7 +258,7 @@ def test_one_step_of_the_large_presets_has_the_right_shapes(preset, stage):
             teachers = (teacher,) * len(sources) if stage == "student" else ()
             frozen = training.Frozen(task, teachers)
         mesh = training.data_mesh(1)
-        return train.step_of(config, mesh, sources, frozen)(state, key, batch)
+        return train.step_of(config, stage, mesh, sources, frozen)(state, key, batch)
 
     shape = (config.batch_size, *config.field_of_view)
     batch = {

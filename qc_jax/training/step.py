@@ -48,7 +48,7 @@ def init_state(
     key: jax.Array,
     network: UNet,
     patch: tuple[int, int, int],
-    learning_rate: float,
+    learning_rate: optax.ScalarOrSchedule,
     plateau_config: plateau.PlateauConfig,
     task: stages.Params | None = None,
 ) -> TrainState:
@@ -71,7 +71,7 @@ def make_train_step(
     frozen: stages.Frozen,
     sample_config: stages.SampleConfig,
     loss_config: stages.LossConfig,
-    learning_rate: float,
+    learning_rate: optax.ScalarOrSchedule,
     plateau_config: plateau.PlateauConfig,
 ) -> Callable[[TrainState, jax.Array, dict[str, jax.Array]], tuple[TrainState, dict]]:
     """Compiles `(state, key, batch) -> (state, metrics)`; the state's buffers are donated.
@@ -83,7 +83,7 @@ def make_train_step(
       frozen: parameters closed over; they get no gradient and no optimiser state.
       sample_config: how samples are made.
       loss_config: what is minimised.
-      learning_rate: of Adam, before the plateau rule.
+      learning_rate: of Adam, before the plateau rule; a number, or a schedule over the steps.
       plateau_config: of the plateau rule.
     """
     optimiser = optax.adam(learning_rate)
@@ -113,7 +113,8 @@ def make_train_step(
             updates, state.plateau, state.params, value=metrics["loss"]
         )
         params = optax.apply_updates(state.params, updates)
-        metrics |= {"epsilon": epsilon, "learning_rate": learning_rate * state.plateau.scale}
+        rate = learning_rate(state.step) if callable(learning_rate) else learning_rate
+        metrics |= {"epsilon": epsilon, "learning_rate": rate * state.plateau.scale}
         return TrainState(params, optimiser_state, plateau_state, state.step + 1), metrics
 
     whole, split = PartitionSpec(), PartitionSpec("data")
