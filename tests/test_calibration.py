@@ -59,7 +59,10 @@ def test_pure_chance_is_told_as_such():
         dataclasses.replace(scan, scores=np.exp(rng.standard_normal(1 + len(SOURCES))))
         for scan in known_scans(rng)
     ]
-    assert calibration.fit(scans, SOURCES)["cause"]["accuracy"] < 0.35
+    known = calibration.fit(scans, SOURCES)
+    assert known["cause"]["accuracy"] < 0.35
+    sentence = calibration.interpret(scores_with("blur", 3), known).sentence
+    assert sentence.startswith("not named") and "blur" not in sentence
 
 
 def test_scale_of_the_volume_error_bar():

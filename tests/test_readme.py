@@ -10,10 +10,11 @@ README = Path(__file__).parent.parent / "README.md"
 
 def test_python_examples():
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     names: dict = {}
     for block in blocks:
         exec(block, names)
+    assert set(names["found"].scores) >= {"task", "blur"}
     assert np.isfinite(names["value"])
     assert names["severities"].shape == (5,)
 

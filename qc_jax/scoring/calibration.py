@@ -18,6 +18,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 CLEAN = "none"
 _DICE_RANGE = (0.01, 0.99)
+_RELIABLE = 0.5
+"""Share of the causes that has to be right before one is named in words."""
 ONE_SIGMA = 0.6827
 """Share of a normal distribution within one standard deviation."""
 
@@ -177,7 +179,7 @@ def interpret(scores: np.ndarray, calibration: dict[str, Any]) -> Interpretation
         chances,
         severities,
         float(np.clip(dice, *_DICE_RANGE)),
-        _sentence(chances, severities),
+        _sentence(chances, severities, cause["accuracy"]),
     )
 
 
@@ -186,7 +188,9 @@ def severity_in_words(fraction: float) -> str:
     return "mild" if fraction < 1 / 3 else "moderate" if fraction < 2 / 3 else "severe"
 
 
-def _sentence(chances: dict[str, float], severities: dict[str, float]) -> str:
+def _sentence(chances: dict[str, float], severities: dict[str, float], accuracy: float) -> str:
+    if accuracy < _RELIABLE:
+        return f"not named: this model tells the causes of {accuracy:.0%} of known scans, no more"
     (first, chance), (second, runner_up), *_ = chances.items()
     name = {CLEAN: "no artefact"}
     what = name.get(first, f"{first}, {severity_in_words(severities.get(first, 0.0))}")
