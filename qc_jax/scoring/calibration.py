@@ -190,7 +190,7 @@ def severity_in_words(fraction: float) -> str:
 
 def _sentence(chances: dict[str, float], severities: dict[str, float], accuracy: float) -> str:
     if accuracy < _RELIABLE:
-        return f"not named: this model tells the causes of {accuracy:.0%} of known scans, no more"
+        return f"not named; this model would be right in only {accuracy:.0%} of known scans"
     (first, chance), (second, runner_up), *_ = chances.items()
     name = {CLEAN: "no artefact"}
     what = name.get(first, f"{first}, {severity_in_words(severities.get(first, 0.0))}")
