@@ -47,7 +47,7 @@ def export(arguments: Arguments) -> None:
 
     config = read_config(arguments.run_dir)
     sources = train.chosen_sources(config)
-    params = train.load_params(config, arguments.run_dir, "student", len(sources))
+    params = train.load_params(config, arguments.run_dir, "student", len(sources), None)
     if params is None:
         raise CheckpointError(f"{arguments.run_dir} holds no student that is trained to its end")
     cache.use_compilation_cache()

@@ -1,6 +1,7 @@
 """Trains and evaluates: `python -m experiments.run --stage=teachers`."""
 
 import dataclasses
+import errno
 import importlib.metadata
 import sys
 import time
@@ -10,7 +11,9 @@ from typing import Annotated, Literal
 import tyro
 
 from experiments.presets import PRESETS, Config, Stage
-from qc_jax.errors import ConfigError, QcJaxError
+from qc_jax.errors import ConfigError, OutputError, QcJaxError
+
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +43,11 @@ def main(arguments: list[str] | None = None) -> int:
     except QcJaxError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE:
+            raise
+        print(f"error: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)
+        return OutputError.exit_code
     return 0
 
 
@@ -62,14 +70,13 @@ def run(arguments: Arguments) -> None:
     from rich.console import Console
 
     from experiments import run_folder, train
-    from qc_jax import data, training
+    from experiments.signals import stop_on_signal
+    from qc_jax import data
     from qc_jax.data import cache
 
     config, folder = arguments.config, Path(arguments.run_dir).expanduser()
-    started = time.monotonic()
     console = Console(stderr=True)
     train.check(config)
-    sources = train.chosen_sources(config)
     cache.use_compilation_cache()
     console.print(f"[bold]qc_jax[/] {arguments.stage}, preset {arguments.preset}, in {folder}")
     subjects = data.load_subjects(
@@ -81,6 +88,20 @@ def run(arguments: Arguments) -> None:
         cache.default_folder(),
     )
     run_folder.claim(folder, config)
+    with run_folder.lock(folder), stop_on_signal() as stop:
+        _run_stages(arguments.stage, config, folder, subjects, console, stop)
+    _print_table(run_folder.read_summary(folder), Console())
+    print(f"summary: {folder / 'summary.json'}   figures: {folder / 'figures'}")
+
+
+def _run_stages(last: Stage, config: Config, folder: Path, subjects, console, stop) -> None:
+    """Trains and evaluates all stages up to the last, as far as that was not done before."""
+    from experiments import run_folder, train
+    from qc_jax import data, training
+    from qc_jax.data import cache
+
+    started = time.monotonic()
+    sources = train.chosen_sources(config)
     names = [subject.name for subject in subjects]
     if config.split:
         wanted_split = data.read_split(Path(config.split), names)
@@ -101,30 +122,35 @@ def run(arguments: Arguments) -> None:
     console.print("subjects: " + ", ".join(f"{len(v)} {k}" for k, v in part.items()))
 
     wanted = ["task"]
-    if arguments.stage in ("teachers", "student", "all", "evaluate"):
+    if last in ("teachers", "student", "all", "evaluate"):
         wanted += [f"teachers/{source.name}" for source in sources]
-    if arguments.stage in ("student", "all", "evaluate"):
+    if last in ("student", "all", "evaluate"):
         wanted += ["student"]
 
     params, worked = {}, False
     for stage in wanted:
         seen = _sources_of(stage, sources)
-        params[stage] = train.load_params(config, folder, stage, len(seen))
-        if params[stage] is None and arguments.stage != "evaluate":
-            teachers = (
-                tuple(params[f"teachers/{s.name}"] for s in sources) if stage == "student" else ()
-            )
-            frozen = training.Frozen(params.get("task"), teachers)
+        learnt_from = [params["task"]] if stage != "task" else []
+        if stage == "student":
+            learnt_from += [params[f"teachers/{source.name}"] for source in sources]
+        frozen = None
+        if all(p is not None for p in learnt_from):
+            frozen = training.Frozen(*learnt_from[:1], teachers=tuple(learnt_from[1:]))
+        params[stage] = train.load_params(config, folder, stage, len(seen), frozen)
+        if params[stage] is None and last != "evaluate":
             begun = time.monotonic()
             params[stage] = train.train_stage(
-                config, folder, stage, part["train"], seen, frozen, console
+                config, folder, stage, part["train"], seen, frozen, console, stop
             )
             console.print(f"{stage} trained in {time.monotonic() - begun:.0f} s")
+        stop.check()
         if params[stage] is None:
             continue
-        if arguments.stage == "evaluate" or not _evaluated(folder, stage):
+        if last == "evaluate" or not _evaluated(folder, stage):
             worked = True
-            _evaluate(config, folder, stage, params[stage], part["validation"], sources, console)
+            _evaluate(
+                config, folder, stage, params[stage], part["validation"], sources, console, stop
+            )
     if not any(p is not None for p in params.values()):
         raise ConfigError(
             f"{folder} holds no trained network; train one with --stage=task, teachers or all"
@@ -139,8 +165,6 @@ def run(arguments: Arguments) -> None:
             name: importlib.metadata.version(name) for name in ("qc_jax", "jax", "flax", "optax")
         }
         run_folder.write_json(folder / "summary.json", summary)
-    _print_table(run_folder.read_summary(folder), Console())
-    print(f"summary: {folder / 'summary.json'}   figures: {folder / 'figures'}")
 
 
 def _sources_of(stage: str, sources):
@@ -158,7 +182,7 @@ def _evaluated(folder: Path, stage: str) -> bool:
     return bool(entry)
 
 
-def _evaluate(config, folder, stage, params, subjects, sources, console) -> None:
+def _evaluate(config, folder, stage, params, subjects, sources, console, stop) -> None:
     """Measures one network, adds it to the summary and draws its pictures."""
     import jax
     import numpy as np
@@ -174,7 +198,7 @@ def _evaluate(config, folder, stage, params, subjects, sources, console) -> None
         # The student's scores are calibrated, which has to be done as it will score.
         overlap = scan.OVERLAP if stage == "student" else config.overlap
         scored = evaluate.score_scans(
-            model, subjects, seen, config.evaluation_draws, config.seed, overlap
+            model, subjects, seen, config.evaluation_draws, config.seed, overlap, stop.check
         )
     summary = run_folder.read_summary(folder)
     if stage == "task":

@@ -1,8 +1,13 @@
 """The folder of a run: its configuration, split, metrics and summary."""
 
+import contextlib
 import dataclasses
+import errno
+import fcntl
 import json
-from collections.abc import Mapping
+import os
+import socket
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +45,36 @@ def claim(folder: Path, config: Config) -> None:
         write_json(path, wanted)
     except OSError as error:
         raise OutputError(f"{folder} cannot be written ({error.strerror})") from error
+
+
+@contextlib.contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """One run at a time in a folder; the lock of a process that is gone counts for nothing.
+
+    Raises:
+      ConfigError: another process works there, on this machine or on another one.
+    """
+    path, host = folder / "run.lock", socket.gethostname()
+    with path.open("a+") as file:
+        file.seek(0)
+        owner = file.read().strip()
+        where = f"{folder} is in use by {owner or 'another process'}"
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise
+            raise ConfigError(f"{where}; wait for it, or choose another --run-dir") from error
+        # The kernel frees the lock of a dead process, but only where that process ran.
+        if owner and not owner.endswith(f" on {host}"):
+            raise ConfigError(f"{where}; if it no longer runs there, remove {path}")
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {host}\n")
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)
 
 
 def split(folder: Path, make: dict[str, list[str]]) -> dict[str, list[str]]:

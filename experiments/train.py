@@ -1,13 +1,13 @@
 """Trains the network of one stage: data, network, frozen networks, step, checkpoint, loop."""
 
-import math
-import signal
+import hashlib
 import time
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import jax
+import numpy as np
 import optax
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -15,21 +15,17 @@ from tensorboardX import SummaryWriter
 
 from experiments import run_folder
 from experiments.presets import Config
+from experiments.signals import Stop
 from qc_jax import data, training
 from qc_jax.augment import ALL_SOURCES, Source
-from qc_jax.errors import ConfigError, DivergedError, QcJaxError
+from qc_jax.errors import CheckpointError, ConfigError, DivergedError
 from qc_jax.models import Description, Model, save_model
 from qc_jax.network import UNet, check_divisible
 from qc_jax.scoring import calibration
 from qc_jax.training import checkpoints
 
-
-class StoppedError(QcJaxError):
-    """A signal arrived; what was done is saved."""
-
-    def __init__(self, signal_number: int, where: Path):
-        super().__init__(f"stopped; {where} holds a checkpoint, run the same command to go on")
-        self.exit_code = 130 if signal_number == signal.SIGINT else 75
+SKIPPED_IN_A_ROW = 5
+"""So many steps with a loss that is not finite end the training."""
 
 
 def chosen_sources(config: Config) -> tuple[Source, ...]:
@@ -184,8 +180,21 @@ def step_of(config: Config, stage: str, mesh, sources: tuple[Source, ...], froze
     )
 
 
-def load_params(config: Config, folder: Path, stage: str, num_sources: int):
-    """Parameters of a stage that is trained to its end, or None."""
+def load_params(
+    config: Config, folder: Path, stage: str, num_sources: int, frozen: training.Frozen | None
+):
+    """Parameters of a stage that is trained to its end, or None.
+
+    Args:
+      config: of the run.
+      folder: of the run.
+      stage: `task`, `teachers/<source>` or `student`.
+      num_sources: of its network.
+      frozen: networks that it has to have learnt from; None where they are not there to compare.
+
+    Raises:
+      CheckpointError: not readable, or learnt from other networks than `frozen`.
+    """
     if not (folder / stage).is_dir():
         return None
     with checkpoints.open_manager(folder / stage) as manager:
@@ -196,7 +205,10 @@ def load_params(config: Config, folder: Path, stage: str, num_sources: int):
         like = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), like
         )
-        return checkpoints.restore(manager, like)[0].params
+        state, saved = checkpoints.restore(manager, like)
+    if frozen is not None:
+        _check_learnt_from(folder / stage, saved, frozen)
+    return state.params if int(state.step) == steps_of(config, stage) else None
 
 
 def train_stage(
@@ -207,6 +219,7 @@ def train_stage(
     sources: tuple[Source, ...],
     frozen: training.Frozen,
     console: Console,
+    stop: Stop,
 ):
     """Trains from the last checkpoint, or from the start, to the end; returns the parameters.
 
@@ -218,10 +231,13 @@ def train_stage(
       sources: artefacts that this stage sees.
       frozen: networks that it learns from.
       console: for the progress line.
+      stop: asked after every step.
 
     Raises:
       StoppedError: after SIGINT or SIGTERM, with a checkpoint saved.
-      DivergedError: the loss is not finite.
+      DivergedError: the loss was not finite in several steps in a row.
+      CheckpointError: the checkpoints are damaged, or of other networks.
+      OutputError: a checkpoint cannot be written.
     """
     steps = steps_of(config, stage)
     # -- Step and state --------------------------------------------------------------------------
@@ -237,9 +253,11 @@ def train_stage(
     # -- Checkpoint ------------------------------------------------------------------------------
     manager = checkpoints.open_manager(folder / stage)
     restored = checkpoints.restore(manager, state)
+    learnt_from = digest(frozen)
     if restored is not None:
-        state, position = restored
-        iterator.set_state(position)
+        state, saved = restored
+        _check_learnt_from(folder / stage, saved, frozen)
+        iterator.set_state(saved["iterator"])
     first = int(state.step)
     metrics_path = folder / "metrics.jsonl"
     run_folder.forget_metrics_after(metrics_path, stage, first)
@@ -252,50 +270,67 @@ def train_stage(
         TextColumn("{task.fields[numbers]}"),
         TimeRemainingColumn(),
     )
-    signals: list[int] = []
-    handlers = {
-        number: signal.signal(number, lambda number, frame: signals.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        with (
-            manager,
-            SummaryWriter(str(folder / "tensorboard" / stage)) as writer,
-            Progress(*columns, console=console) as progress,
-        ):
-            line = progress.add_task(stage, total=steps, completed=first, numbers="compiling")
-            since, since_step = time.monotonic(), first
-            for step in range(first + 1, steps + 1):
-                state, metrics = step_function(state, key, next(iterator))
-                if step % config.log_every == 0 or step == steps:
-                    record = {name: float(value) for name, value in metrics.items()}
-                    if not math.isfinite(record["loss"]):
-                        raise DivergedError(
-                            f"{stage}: the loss is {record['loss']} at step {step}; the last "
-                            "checkpoint is good: try a smaller --learning-rate in a new --run-dir"
-                        )
-                    speed = (step - since_step) / (time.monotonic() - since)
-                    since, since_step = time.monotonic(), step
-                    run_folder.append_metrics(
-                        metrics_path,
-                        {"stage": stage, "step": step, "steps_per_second": speed, **record},
+    with (
+        manager,
+        SummaryWriter(str(folder / "tensorboard" / stage)) as writer,
+        Progress(*columns, console=console) as progress,
+    ):
+        line = progress.add_task(stage, total=steps, completed=first, numbers="compiling")
+        since, since_step, skipped = time.monotonic(), first, 0
+        for step in range(first + 1, steps + 1):
+            batch = next(iterator)
+            heads = batch.pop("subject")
+            state, metrics = step_function(state, key, batch)
+            if metrics.pop("finite"):
+                skipped = 0
+            else:
+                skipped += 1
+                names = ", ".join(sorted({subjects[i].name for i in heads}))
+                progress.console.print(f"{stage}: no finite loss at step {step} ({names}): skipped")
+                if skipped == SKIPPED_IN_A_ROW:
+                    raise DivergedError(
+                        f"{stage}: the loss was not finite in {skipped} steps in a row, the last "
+                        f"with {names}; the last checkpoint is good: look at these scans, or try "
+                        "a smaller --learning-rate or a larger --epsilon in a new --run-dir"
                     )
-                    for name, value in record.items():
-                        writer.add_scalar(name, value, step)
-                    numbers = (
-                        f"loss {record['loss']:.3f}  Dice {record['dice']:.2f}  {speed:.1f} steps/s"
-                    )
-                    progress.update(line, completed=step, numbers=numbers)
-                    if not console.is_terminal and step % (5 * config.log_every) == 0:
-                        console.print(f"{stage} {step}/{steps}  {numbers}")
-                if step % config.checkpoint_every == 0 or step == steps or signals:
-                    checkpoints.save(manager, state, iterator.get_state())
-                if signals:
-                    raise StoppedError(signals[0], folder / stage)
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+            if step % config.log_every == 0 or step == steps:
+                record = {name: float(value) for name, value in metrics.items()}
+                speed = (step - since_step) / (time.monotonic() - since)
+                since, since_step = time.monotonic(), step
+                run_folder.append_metrics(
+                    metrics_path,
+                    {"stage": stage, "step": step, "steps_per_second": speed, **record},
+                )
+                for name, value in record.items():
+                    writer.add_scalar(name, value, step)
+                numbers = (
+                    f"loss {record['loss']:.3f}  Dice {record['dice']:.2f}  {speed:.1f} steps/s"
+                )
+                progress.update(line, completed=step, numbers=numbers)
+                if not console.is_terminal and step % (5 * config.log_every) == 0:
+                    console.print(f"{stage} {step}/{steps}  {numbers}")
+            if step % config.checkpoint_every == 0 or step == steps or stop.requested:
+                position = {"iterator": iterator.get_state(), "learnt_from": learnt_from}
+                checkpoints.save(manager, state, position)
+            stop.check()
     return state.params
+
+
+def digest(frozen: training.Frozen) -> str:
+    """SHA-256 over all parameters of frozen networks: these very networks, or not."""
+    found = hashlib.sha256()
+    for path, leaf in jax.tree.leaves_with_path(frozen):
+        found.update(jax.tree_util.keystr(path).encode())
+        found.update(np.asarray(leaf).tobytes())
+    return found.hexdigest()
+
+
+def _check_learnt_from(folder: Path, saved: dict, frozen: training.Frozen) -> None:
+    if saved["learnt_from"] != digest(frozen):
+        raise CheckpointError(
+            f"{folder} learnt from other networks than are there now, since the task network or a "
+            "teacher was trained again; remove it to train this stage again"
+        )
 
 
 def _stage_key(config: Config, stage: str) -> jax.Array:

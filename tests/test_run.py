@@ -14,8 +14,9 @@ import pytest
 
 import qc_jax
 from experiments import export, presets, run, run_folder, train
-from qc_jax import training
+from qc_jax import data, training
 from qc_jax.augment import SOURCES
+from qc_jax.errors import ConfigError
 
 TINY = [
     "--subjects",
@@ -71,7 +72,7 @@ def finished(tmp_path_factory):
 
 def params_of(folder, stage, num_sources):
     config = run.parse(["--run-dir=unused", *TINY]).config
-    return train.load_params(config, folder, stage, num_sources)
+    return train.load_params(config, folder, stage, num_sources, None)
 
 
 def test_all_stages_leave_their_results(finished):
@@ -210,14 +211,146 @@ def test_usage_that_cannot_work(capsys, tmp_path):
         assert error.value.code == 2
 
 
-def test_damaged_checkpoint_is_named(finished, tmp_path, capsys):
-    subprocess.run(["cp", "-r", str(finished), str(tmp_path / "copy")], check=True)
-    for path in (tmp_path / "copy" / "task" / "6").rglob("*"):
-        if path.is_file():
-            path.write_bytes(b"")
-    assert run.main(["--stage=all", f"--run-dir={tmp_path / 'copy'}", *TINY]) == 3
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def largest_file(folder):
+    return max((path for path in folder.rglob("*") if path.is_file()), key=os.path.getsize)
+
+
+DAMAGE = {
+    "bit flipped": lambda step: flip_a_bit(largest_file(step)),
+    "truncated": lambda step: largest_file(step).write_bytes(b""),
+    "file deleted": lambda step: largest_file(step).unlink(),
+    "no sums": lambda step: (step / "sha256.json").unlink(),
+    "empty": lambda step: (shutil.rmtree(step), step.mkdir()),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(
+    finished, tmp_path, caplog, damage
+):
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    DAMAGE[damage](copy / "task" / "6")
+    assert run.main(["--stage=task", f"--run-dir={copy}", *TINY]) == 0
+    assert "copy/task/6 is damaged" in caplog.text
+    jax.tree.map(
+        np.testing.assert_array_equal, params_of(copy, "task", 0), params_of(finished, "task", 0)
+    )
+
+
+def test_no_whole_checkpoint_is_refused(finished, tmp_path, capsys):
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    for step in ("3", "6"):
+        flip_a_bit(largest_file(copy / "task" / step))
+    assert run.main(["--stage=all", f"--run-dir={copy}", *TINY]) == 3
     message = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "copy/task/6" in message and "remove" in message
+    assert "copy/task holds no checkpoint that is whole; remove" in message
+
+
+def test_a_student_of_another_teacher_is_refused(finished, tmp_path, capsys):
+    """As if the noise teacher had been trained again, and had come out another one."""
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    shutil.rmtree(copy / "teachers" / "noise")
+    shutil.copytree(finished / "teachers" / "blur", copy / "teachers" / "noise")
+    assert run.main(["--stage=all", f"--run-dir={copy}", *TINY]) == 3
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "student learnt from other networks" in message and "remove it" in message
+
+
+def test_a_run_folder_can_be_moved_and_packed(finished, tmp_path):
+    archive = shutil.make_archive(str(tmp_path / "packed"), "tar", finished)
+    subprocess.run(["tar", "-xf", archive, "--one-top-level=moved"], cwd=tmp_path, check=True)
+    moved = params_of(tmp_path / "moved", "student", 2)
+    jax.tree.map(np.testing.assert_array_equal, moved, params_of(finished, "student", 2))
+
+
+def test_one_run_at_a_time_in_a_folder(finished, capsys):
+    with run_folder.lock(finished):
+        message = refused(capsys, ["--stage=all", f"--run-dir={finished}", *TINY])
+    assert f"in use by process {os.getpid()} on" in message
+
+
+def test_the_lock_of_a_dead_process_counts_for_nothing(tmp_path):
+    code = "import sys, os, pathlib; from experiments import run_folder\n"
+    code += "with run_folder.lock(pathlib.Path(sys.argv[1])): os.kill(os.getpid(), 9)"
+    dead = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert dead.returncode == -signal.SIGKILL
+    assert "process" in (tmp_path / "run.lock").read_text()
+    with run_folder.lock(tmp_path):
+        assert f"process {os.getpid()}" in (tmp_path / "run.lock").read_text()
+
+
+def test_the_lock_of_another_machine_is_respected(tmp_path):
+    (tmp_path / "run.lock").write_text("process 1 on elsewhere\n")
+    with (
+        pytest.raises(ConfigError, match="process 1 on elsewhere; if it no longer runs"),
+        run_folder.lock(tmp_path),
+    ):
+        pass
+
+
+def test_a_scan_without_finite_values_is_skipped_and_named(finished, tmp_path, monkeypatch, capsys):
+    """One step of six sees NaN: the run goes on, and nothing of it reaches the parameters."""
+    batches, seen = data.batches, []
+
+    def poisoned(*arguments):
+        iterator = batches(*arguments)
+
+        class Iterator:
+            get_state, set_state = iterator.get_state, iterator.set_state
+
+            def __next__(self):
+                batch = next(iterator)
+                seen.append(len(seen))
+                return batch | {"image": batch["image"] * np.nan} if len(seen) in bad else batch
+
+        return Iterator()
+
+    monkeypatch.setattr(data, "batches", poisoned)
+    bad = {4}
+    arguments = ["--stage=task", *TINY]
+    assert run.main([f"--run-dir={tmp_path / 'one'}", *arguments]) == 0
+    assert re.search(r"no finite loss at step 4 \(.*\): skipped", capsys.readouterr().err)
+    params = params_of(tmp_path / "one", "task", 0)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
+
+    seen.clear()
+    bad = set(range(2, 20))
+    assert run.main([f"--run-dir={tmp_path / 'all'}", *arguments]) == 5
+    assert "5 steps in a row" in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(finished, tmp_path):
+    """A limit on the size of a file stands for the disk: the error comes when orbax writes."""
+    code = (
+        "import resource, signal, sys\n"
+        "from experiments import run, run_folder\n"
+        "append = run_folder.append_metrics\n"
+        "def fill(path, record):\n"
+        "    append(path, record)\n"
+        "    if record['step'] == 4: resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
+        "run_folder.append_metrics = fill\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "sys.exit(run.main(sys.argv[1:]))"
+    )
+    arguments = ["--stage=task", f"--run-dir={tmp_path}", *TINY]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 4, done.stderr
+    assert re.search(r"error: .*(task/6|metrics).* cannot be written|error: .*File too large",
+                     done.stderr)  # fmt: skip
+    assert run.main(arguments) == 0
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        params_of(tmp_path, "task", 0),
+        params_of(finished, "task", 0),
+    )
 
 
 def test_run_folder_that_cannot_be_written(tmp_path, capsys):

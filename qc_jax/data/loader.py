@@ -1,7 +1,8 @@
 """Subjects, their split, and batches through grain.
 
-A batch is a dict: `image` `(B, X, Y, Z)` float32 in [0, 1], `labels` `(B, X, Y, Z)` int8, and
-`index` `(B,)` int32, the position in the batch from which a sample's key is made.
+A batch is a dict: `image` `(B, X, Y, Z)` float32 in [0, 1], `labels` `(B, X, Y, Z)` int8, `index`
+`(B,)` int32, the position in the batch from which a sample's key is made, and `subject` `(B,)`
+int32, whose head it is.
 """
 
 import dataclasses
@@ -147,7 +148,8 @@ def batches(subjects: Sequence[Subject], batch_size: int, seed: int) -> grain.Da
 
     def draw(index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         subject = subjects[index]
-        return {"image": subject.draw(rng), "labels": subject.labels}
+        image = subject.draw(rng)
+        return {"image": image, "labels": subject.labels, "subject": np.int32(index)}
 
     dataset = (
         grain.MapDataset.range(len(subjects))

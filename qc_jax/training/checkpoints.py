@@ -1,32 +1,65 @@
-"""Checkpoints of a stage through orbax: the train state and the position of the data iterator."""
+"""Checkpoints of a stage through orbax: the train state and the position of the data iterator.
 
+Orbax writes a step as a whole or not at all, but has no checksum: a flipped bit would be restored
+as a weight.  So a list of SHA-256 sums follows each step, and is compared before a restore.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 
-from qc_jax.errors import CheckpointError
+from qc_jax.errors import CheckpointError, OutputError
 from qc_jax.training.step import TrainState
+
+_LOG = logging.getLogger(__name__)
+_SUMS = "sha256.json"
 
 
 def open_manager(folder: Path, keep: int = 2) -> ocp.CheckpointManager:
-    """The manager of one stage's folder, which is made if need be; keeps the last `keep` steps."""
+    """The manager of one stage's folder, which is made if need be; keeps the last `keep` steps.
+
+    Raises:
+      OutputError: the folder cannot be made.
+    """
     options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
     handlers = {"state": ocp.StandardCheckpointHandler(), "data": ocp.JsonCheckpointHandler()}
-    return ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers)
+    try:
+        return ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written ({error.strerror})") from error
 
 
 def save(manager: ocp.CheckpointManager, state: TrainState, data: dict[str, Any]) -> None:
     """Saves a state under its own step, and waits until it is whole on disk.
 
+    A damaged checkpoint of this or a later step is replaced.
+
     Raises:
       CheckpointError: orbax declined, because this or a later step is there already.
+      OutputError: the disk is full, or cannot be written for another reason.
     """
-    step = int(state.step)
+    step, folder = int(state.step), Path(manager.directory)
     items = ocp.args.Composite(state=ocp.args.StandardSave(state), data=ocp.args.JsonSave(data))
-    saved = manager.save(step, args=items)
-    manager.wait_until_finished()
+    try:
+        for other in manager.all_steps():
+            if other >= step and damage(folder / str(other)):
+                manager.delete(other)
+        saved = manager.save(step, args=items)
+        manager.wait_until_finished()
+        if saved:
+            _write_sums(folder / str(step))
+    except Exception as error:  # orbax and tensorstore raise many types where a write fails
+        free = shutil.disk_usage(folder).free / 2**20
+        raise OutputError(
+            f"{folder / str(step)} cannot be written ({_first_line(error)}; {free:.0f} MB are free)"
+        ) from error
     if not saved:
         raise CheckpointError(f"{manager.directory} holds step {step} or a later one already")
 
@@ -34,31 +67,88 @@ def save(manager: ocp.CheckpointManager, state: TrainState, data: dict[str, Any]
 def restore(
     manager: ocp.CheckpointManager, like: TrainState
 ) -> tuple[TrainState, dict[str, Any]] | None:
-    """The last step, on the devices and in the shapes of `like`; None where nothing is saved.
+    """The last whole step, on the devices and in the shapes of `like`; None where nothing is saved.
+
+    A damaged step is reported as a warning of the logger, and the one before it is taken.
 
     Raises:
-      CheckpointError: unreadable, or of another network.
+      CheckpointError: none is whole, or of another network.
     """
-    step = manager.latest_step()
-    if step is None:
-        return None
+    steps = sorted(manager.all_steps(), reverse=True)
+    for step in steps:
+        reason = damage(Path(manager.directory) / str(step))
+        if reason is None:
+            return _restore_step(manager, step, like)
+        _LOG.warning("%s is damaged (%s)", manager.directory / str(step), reason)
+    if steps:
+        raise CheckpointError(
+            f"{manager.directory} holds no checkpoint that is whole; {_advice(manager)}"
+        )
+    return None
+
+
+def damage(step_folder: Path) -> str | None:
+    """What is wrong with a saved step, by its SHA-256 sums; None where it is whole."""
+    try:
+        expected = json.loads((step_folder / _SUMS).read_text())
+        found = _sums(step_folder)
+    except (OSError, ValueError) as error:
+        return f"its {_SUMS} cannot be read: {error}"
+    for name in sorted({*expected, *found}):
+        if name not in found:
+            return f"{name} is missing"
+        if found[name] != expected.get(name):
+            return f"{name} has another SHA-256"
+    return None
+
+
+def _restore_step(
+    manager: ocp.CheckpointManager, step: int, like: TrainState
+) -> tuple[TrainState, dict[str, Any]]:
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
     items = ocp.args.Composite(
         state=ocp.args.StandardRestore(abstract), data=ocp.args.JsonRestore()
     )
-    advice = f"remove {manager.directory} to train this stage again"
     try:
         stored = _shapes(manager.item_metadata(step).state.tree)
         # Compared before any array is read: a restore that fails halfway leaves reads under way.
         if stored == _shapes(ocp.tree.serialize_tree(like, keep_empty_nodes=False)):
             restored = manager.restore(step, args=items)
             return restored.state, restored.data
-    except Exception as error:  # orbax and tensorstore raise many types for what is damaged
-        first_line = str(error).strip().splitlines()[0][:200]
+    except Exception as error:  # of a version of orbax that cannot read it
         raise CheckpointError(
-            f"{manager.directory / str(step)} is damaged ({first_line}); {advice}"
+            f"{manager.directory / str(step)} cannot be read ({_first_line(error)}); "
+            f"{_advice(manager)}"
         ) from error
-    raise CheckpointError(f"{manager.directory / str(step)} is of another network; {advice}")
+    raise CheckpointError(
+        f"{manager.directory / str(step)} is of another network; {_advice(manager)}"
+    )
+
+
+def _advice(manager: ocp.CheckpointManager) -> str:
+    return f"remove {manager.directory} to train this stage again"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def _sums(step_folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below a folder, by its path there."""
+    return {
+        path.relative_to(step_folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(step_folder.rglob("*"))
+        if path.is_file() and path.name != _SUMS
+    }
+
+
+def _write_sums(step_folder: Path) -> None:
+    sums, partial = _sums(step_folder), step_folder / f".{_SUMS}"
+    with partial.open("w") as file:
+        json.dump(sums, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(step_folder / _SUMS)
 
 
 def _shapes(tree: Any) -> dict[str, tuple[tuple[int, ...], str]]:

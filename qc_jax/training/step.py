@@ -2,6 +2,8 @@
 
 The batch is sharded over the mesh axis `data`, the state is replicated.  A sample's key comes from
 the step and the sample's index in the batch, so that nothing depends on the number of devices.
+
+A loss or gradient that is not finite never reaches the parameters: the step then only counts.
 """
 
 from collections.abc import Callable
@@ -76,6 +78,8 @@ def make_train_step(
 ) -> Callable[[TrainState, jax.Array, dict[str, jax.Array]], tuple[TrainState, dict]]:
     """Compiles `(state, key, batch) -> (state, metrics)`; the state's buffers are donated.
 
+    The metric `finite` is False where the update was skipped.
+
     Args:
       mesh: with the axis `data`; the batch size has to be a multiple of its size.
       network: what is trained.
@@ -114,8 +118,15 @@ def make_train_step(
         )
         params = optax.apply_updates(state.params, updates)
         rate = learning_rate(state.step) if callable(learning_rate) else learning_rate
-        metrics |= {"epsilon": epsilon, "learning_rate": rate * state.plateau.scale}
-        return TrainState(params, optimiser_state, plateau_state, state.step + 1), metrics
+        finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(optax.tree.norm(gradient))
+        metrics |= {
+            "epsilon": epsilon,
+            "learning_rate": rate * state.plateau.scale,
+            "finite": finite,
+        }
+        learnt = TrainState(params, optimiser_state, plateau_state, state.step)
+        kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), learnt, state)
+        return kept._replace(step=state.step + 1), metrics
 
     whole, split = PartitionSpec(), PartitionSpec("data")
     # The convolution's hand-written gradient gives a kernel gradient per device; `pmean` above
