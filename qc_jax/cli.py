@@ -39,6 +39,10 @@ class _Common:
     """Run folder or .safetensors weights; the model in the package by default."""
     sources: tuple[str, ...] = ()
     """Sources whose maps are written; all by default. Scores and causes always are of all."""
+    time_limit: float = 900.0
+    """Seconds that one scan may take before it is refused."""
+    memory_limit: float = 0.0
+    """GB that one scan may take before it is refused; 0 for three quarters of the machine's."""
     json: bool = False
     """Print each record as a line of JSON instead of words."""
 
@@ -159,23 +163,26 @@ def _score_jobs(jobs, output: Path, arguments: _Common) -> int:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
-        MofNCompleteColumn,
         Progress,
+        TaskProgressColumn,
         TextColumn,
         TimeRemainingColumn,
     )
 
-    from qc_jax.data import cache
     from qc_jax.models import load_model
-    from qc_jax.scoring import outputs, study
+    from qc_jax.scoring import outputs, study, worker
 
     model = load_model(arguments.model or None)
     outputs.claim(output)  # before the progress line, so that an error stands alone
-    cache.use_compilation_cache()
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
+    limits = worker.Limits(arguments.time_limit, arguments.memory_limit)
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
-        line = progress.add_task("scans", total=len(jobs))
+        line = progress.add_task(f"{len(jobs)} scans", total=len(jobs))
+        current = progress.add_task("", total=1.0, visible=False)
+
+        def show_share(job, share):
+            progress.update(current, description=job.name, completed=share, visible=share < 1)
 
         def show(record):
             progress.advance(line)
@@ -186,7 +193,9 @@ def _score_jobs(jobs, output: Path, arguments: _Common) -> int:
                 text = record["reason"] if record["status"] == outputs.REFUSED else what
                 progress.console.print(f"{record['name']}: {text}", markup=False, highlight=False)
 
-        records = study.score_study(jobs, output, model, arguments.sources, show)
+        records = study.score_study(
+            jobs, output, model, arguments.sources, limits, show, show_share
+        )
     refused = sum(record["status"] == outputs.REFUSED for record in records)
     if refused:
         print(f"{refused} of {len(records)} scans refused, the others scored", file=sys.stderr)

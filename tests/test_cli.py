@@ -14,7 +14,6 @@ import pytest
 import qc_jax
 from qc_jax import cli
 from qc_jax.scoring import bids, group
-from qc_jax.scoring import study as study_module
 
 AFFINE = np.array([[-8.0, 0, 0, 90], [0, 0, 8, -110], [0, 8, 0, -70], [0, 0, 0, 1]])
 """Left is the first axis reversed, and the other two are exchanged."""
@@ -145,22 +144,6 @@ def test_scores_do_not_depend_on_how_a_scan_is_stored(head, model_path, tmp_path
     stored.header.set_slope_inter(2.0, 0.0)
     for name, value in qc_jax.score(stored, model).scores.items():
         assert reference.scores[name] == pytest.approx(value, rel=0.02)
-
-
-def test_whatever_one_scan_does_the_others_are_scored(head, model_path, tmp_path, monkeypatch):
-    scans = [save(tmp_path / f"{i}.nii.gz", head) for i in range(3)]
-    whole, calls = study_module.score, iter(range(3))
-
-    def fails_once(image, model):
-        if next(calls) == 1:
-            raise MemoryError("out of memory")
-        return whole(image, model)
-
-    monkeypatch.setattr(study_module, "score", fails_once)
-    jobs = bids.plain_jobs(scans)
-    records = study_module.score_study(jobs, tmp_path / "out", qc_jax.load_model(model_path))
-    assert [record["status"] for record in records] == ["scored", "refused", "scored"]
-    assert "MemoryError: out of memory" in records[1]["reason"]
 
 
 def test_awkward_names_collide_nowhere_and_run_nothing(head, model_path, tmp_path):

@@ -13,6 +13,7 @@ its maps.
 
 import dataclasses
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -194,7 +195,7 @@ def finished_record(
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Written beside and renamed, so that the file is always whole.
+    """Written beside, on the disk, and renamed, so that the file is always whole.
 
     Raises:
       OutputError: it cannot be written.
@@ -202,7 +203,10 @@ def write_json(path: Path, content: Any) -> None:
     partial = path.with_name("." + path.name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(content, indent=1) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
         raise OutputError(f"{path} cannot be written ({error.strerror})") from error

@@ -7,7 +7,7 @@ Gaussian weights.
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -45,6 +45,7 @@ def predict(
     overlap: float = 0.25,
     batch_size: int = 8,
     mask: np.ndarray | None = None,
+    progress: Callable[[float], None] = lambda share: None,
 ) -> Prediction:
     """Segments a volume of any size and predicts its variances.
 
@@ -58,6 +59,7 @@ def predict(
       mask: `(X, Y, Z)` bool, where the result is wanted, `scores.head_mask` say: windows that do
         not touch it are left out, and nothing changes inside it.  Where no window was, the voxel is
         background with variance 0.  Everywhere by default.
+      progress: called with the share of the windows that are done.
 
     Raises:
       ValueError: overlap not in [0, 1), or image and mask of different shape.
@@ -90,6 +92,7 @@ def predict(
         for where, output in zip(batch, outputs, strict=False):
             blended[where] += output
             total[where] += weight
+        progress(min(first + batch_size, len(windows)) / len(windows))
     seen = total > 0
     blended /= np.where(seen, total, 1.0)[..., None]
     blended[..., 0] += ~seen

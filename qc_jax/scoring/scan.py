@@ -1,6 +1,7 @@
 """One scan through a model: maps, scores and what they mean, without touching the disk."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
@@ -69,12 +70,17 @@ class ScanScore:
     measurement: Measurement
 
 
-def score(image: nib.spatialimages.SpatialImage, model: Model | None = None) -> ScanScore:
+def score(
+    image: nib.spatialimages.SpatialImage,
+    model: Model | None = None,
+    progress: Callable[[float], None] = lambda share: None,
+) -> ScanScore:
     """Scores a T1-weighted scan.
 
     Args:
       image: 3-D, any orientation, voxel size, data type and scale.
       model: from `load_model`; the one in the package by default.
+      progress: called with the share of the network's work that is done.
 
     Raises:
       ScanError: the scan cannot be used; says why.
@@ -89,7 +95,7 @@ def score(image: nib.spatialimages.SpatialImage, model: Model | None = None) -> 
     nifti.check_scan(where, data, closest.affine)
     description = model.description
     conformed = conform(data, closest.affine, description.voxel_size, description.field_of_view)
-    found = measure(model, conformed)
+    found = measure(model, conformed, progress=progress)
 
     names = ("task", *description.sources)
     shape = image.shape[:3]
@@ -119,7 +125,12 @@ def score(image: nib.spatialimages.SpatialImage, model: Model | None = None) -> 
     )
 
 
-def measure(model: Model, conformed: Conformed, overlap: float = OVERLAP) -> Measurement:
+def measure(
+    model: Model,
+    conformed: Conformed,
+    overlap: float = OVERLAP,
+    progress: Callable[[float], None] = lambda share: None,
+) -> Measurement:
     """Maps and numbers of a scan that is on the model's grid already."""
     description = model.description
     prediction = predict(
@@ -129,6 +140,7 @@ def measure(model: Model, conformed: Conformed, overlap: float = OVERLAP) -> Mea
         description.patch,
         overlap,
         mask=conformed.mask,
+        progress=progress,
     )
     return Measurement(
         prediction,

@@ -1,0 +1,239 @@
+"""Scans scored in a process of their own: a crash, a hang or a scan too large costs that scan only.
+
+The process keeps the compiled network from scan to scan.  It speaks lines of JSON: a job in, then
+its progress and one answer out.  It is started again where it had to be killed.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from qc_jax.data import cache, nifti
+from qc_jax.errors import CheckpointError, OutputError, QcJaxError, ScanError
+from qc_jax.models import Model, load_model
+from qc_jax.scoring import outputs, scan_report
+from qc_jax.scoring.outputs import Job
+from qc_jax.scoring.scan import score
+
+_LOOK_EVERY = 0.2
+"""Seconds between two looks at the time and the memory that a scan has taken."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What one scan may take.
+
+    Attributes:
+      seconds: from the job to its record, the first scan's compilation included.
+      gigabytes: resident memory of the process, of 2^30 bytes; 0 for three quarters of what the
+        machine has.
+    """
+
+    seconds: float = 900.0
+    gigabytes: float = 0.0
+
+    @property
+    def bytes(self) -> float:
+        """The memory that may be used."""
+        return self.gigabytes * 2**30 or 0.75 * psutil.virtual_memory().total
+
+
+class Worker:
+    """The process that scores, seen from the one that gives it the scans; a context manager."""
+
+    def __init__(self, model: Model, limits: Limits, command: Sequence[str] = ()):
+        """Starts nothing yet.
+
+        Args:
+          model: the process loads it from its path.
+          limits: of each scan.
+          command: what runs `main`; this module by default.
+        """
+        self._model, self._limits = model, limits
+        self._command = list(command) or [sys.executable, "-P", "-m", __name__]
+        self._process: subprocess.Popen | None = None
+        self._received = b""
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._kill()
+
+    def score(
+        self,
+        job: Job,
+        output: Path,
+        sources: Sequence[str],
+        progress: Callable[[float], None] = lambda share: None,
+    ) -> dict[str, Any]:
+        """The record of a scan; its maps and its report are written.
+
+        Args:
+          job: the scan.
+          output: folder of all outputs.
+          sources: those whose maps are written.
+          progress: called with the share of the network's work that is done.
+
+        Raises:
+          OutputError: the maps or the report cannot be written.
+          CheckpointError: the process could not load the model.
+        """
+        if self._process is None or self._process.poll() is not None:
+            self._start()
+        fields = dataclasses.asdict(job) | {"scan": str(job.scan), "folder": str(job.folder)}
+        message = {"job": fields, "output": str(output), "sources": list(sources)}
+        deadline = time.monotonic() + self._limits.seconds
+        try:
+            with contextlib.suppress(BrokenPipeError):  # it died: the answer says how
+                self._process.stdin.write(json.dumps(message).encode() + b"\n")
+                self._process.stdin.flush()
+            while "progress" in (answer := self._answer(deadline)):
+                progress(answer["progress"])
+        except _FailedError as failure:
+            self._kill()
+            return outputs.refusal(
+                job, self._model, f"{job.scan} could not be scored: its process {failure}"
+            )
+        if "cannot_write" in answer:
+            raise OutputError(answer["cannot_write"])
+        return answer["record"]
+
+    def _start(self) -> None:
+        self._kill()
+        package = str(Path(__file__).parents[2])
+        paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+        self._process = subprocess.Popen(
+            [*self._command, str(self._model.path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+            start_new_session=True,  # Ctrl-C is for the process that asks, which ends this one
+        )
+        try:
+            found = self._answer(time.monotonic() + self._limits.seconds).get("ready")
+        except _FailedError as failure:
+            raise CheckpointError(
+                f"{self._model.path}: the process that loads it {failure}"
+            ) from None
+        if found != self._model.sha256:
+            raise CheckpointError(f"{self._model.path} was changed while it was in use")
+
+    def _answer(self, deadline: float) -> dict[str, Any]:
+        """The next line of the process; _FailedError where it died, hung or took too much."""
+        process, watched = self._process, psutil.Process(self._process.pid)
+        while b"\n" not in self._received:
+            if select.select([process.stdout], [], [], _LOOK_EVERY)[0]:
+                piece = os.read(process.stdout.fileno(), 1 << 16)
+                if not piece:
+                    raise _FailedError(_how_it_ended(process.wait()))
+                self._received += piece
+            if time.monotonic() > deadline:
+                raise _FailedError(f"took more than {self._limits.seconds:g} s (--time-limit)")
+            if process.poll() is None and watched.memory_info().rss > self._limits.bytes:
+                gigabytes = self._limits.bytes / 2**30
+                raise _FailedError(f"took more than {gigabytes:.3g} GB of memory (--memory-limit)")
+        line, self._received = self._received.split(b"\n", 1)
+        return json.loads(line)
+
+    def _kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process.stdout.close()
+            with contextlib.suppress(BrokenPipeError):  # what it never read is of no use
+                self._process.stdin.close()
+        self._process, self._received = None, b""
+
+
+class _FailedError(Exception):
+    """How the process failed, to follow "its process"."""
+
+
+def _how_it_ended(code: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code}"
+    name = signal.Signals(-code).name
+    return f"was ended by {name}" + (
+        ", as the system does where memory runs out" if name == "SIGKILL" else ""
+    )
+
+
+def main() -> None:
+    """The process itself: `python -m qc_jax.scoring.worker MODEL`, jobs on standard input."""
+    channel = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
+
+    def say(**answer: Any) -> None:
+        channel.write(json.dumps(answer) + "\n")
+        channel.flush()
+
+    cache.use_compilation_cache()
+    model = load_model(sys.argv[1])
+    say(ready=model.sha256)
+    for line in sys.stdin:
+        message = json.loads(line)
+        fields = message["job"]
+        job = Job(**fields | {"scan": Path(fields["scan"]), "folder": Path(fields["folder"])})
+        try:
+            record = score_one(
+                job,
+                Path(message["output"]),
+                model,
+                message["sources"],
+                lambda share: say(progress=share),
+            )
+        except ScanError as error:
+            record = outputs.refusal(job, model, str(error))
+        except QcJaxError as error:
+            say(cannot_write=str(error))
+            continue
+        except Exception as error:  # whatever one scan does, the others are scored
+            reason = f"{job.scan} could not be scored: {type(error).__name__}: {error}"
+            record = outputs.refusal(job, model, reason)
+        say(record=record)
+
+
+def score_one(
+    job: Job,
+    output: Path,
+    model: Model,
+    sources: Sequence[str],
+    progress: Callable[[float], None],
+) -> dict[str, Any]:
+    """Scores a scan, writes its maps and its report, and returns its record.
+
+    Raises:
+      ScanError: the scan cannot be used.
+      OutputError: something cannot be written.
+    """
+    times = [time.monotonic()]
+    image = nifti.read_image(job.scan)
+    np.asarray(image.dataobj)  # reading counts here, not in the network's time
+    times.append(time.monotonic())
+    found = score(image, model, progress)
+    times.append(time.monotonic())
+    maps = outputs.write_maps(output, job, found, image, model, sources)
+    times.append(time.monotonic())
+    names = ("reading", "network", "maps")
+    seconds = dict(zip(names, np.diff(times).round(3).tolist(), strict=True))
+    record = outputs.record_of(job, model, found, maps, seconds)
+    scan_report.write(output, job, found, record, model)
+    record["seconds"]["report"] = round(time.monotonic() - times[-1], 3)
+    return record
+
+
+if __name__ == "__main__":
+    main()
