@@ -1,57 +1,17 @@
 """A model and a head small enough for tests: 8 mm, an untrained network, calibrated scores."""
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import pytest
 
-from qc_jax import augment, models
-from qc_jax.data import population, tissues
-from qc_jax.scoring import calibration
-
-SOURCES = tuple(source.name for source in augment.ALL_SOURCES)
-
-
-def known_scans(rng, subjects=4, draws=40):
-    """Scores as a decoupled model would give them: each artefact raises its own and lowers Dice."""
-    scans = []
-    for index in range(subjects * draws):
-        cause = [None, *SOURCES][index % (1 + len(SOURCES))]
-        fraction = rng.uniform(0.2, 1.0)
-        logs = 0.2 * rng.standard_normal(1 + len(SOURCES))
-        if cause:
-            logs[1 + SOURCES.index(cause)] += 4 * fraction
-        bar = rng.uniform(5, 20)
-        scans.append(
-            calibration.KnownScan(
-                subject=f"sub-{index % subjects}",
-                artefact=cause,
-                fraction=fraction if cause else 0.0,
-                scores=np.exp(logs),
-                dice=0.9 - 0.6 * fraction * (cause is not None) + 0.01 * rng.standard_normal(),
-                volume=600 + bar * rng.standard_normal(),
-                clean_volume=600.0,
-                volume_uncertainty=bar,
-            )
-        )
-    return scans
+from experiments.faults import tiny
 
 
 @pytest.fixture(scope="session")
 def model_path(tmp_path_factory):
-    """Weights of an untrained student with a calibration that was fitted to made-up scores."""
-    description = models.Description(
-        SOURCES, 2, 2, True, (8, 8, 8), voxel_size=8.0, field_of_view=(24, 28, 24)
-    )
-    params = description.network.init(jax.random.key(0), jnp.zeros((1, 8, 8, 8, 1)))
-    path = tmp_path_factory.mktemp("model") / "student.safetensors"
-    known = calibration.fit(known_scans(np.random.default_rng(0)), SOURCES)
-    models.save_model(path, description, params, {"steps": "none"}, known)
-    return path
+    """See `tiny.write_model`."""
+    return tiny.write_model(tmp_path_factory.mktemp("model") / "student.safetensors")
 
 
 @pytest.fixture(scope="session")
 def head():
-    """`(24, 30, 24)` image of a head at 8 mm."""
-    fractions = next(population.make_subjects(population.PopulationConfig(1, 8.0, (24, 30, 24))))
-    return tissues.draw_image(np.random.default_rng(0), fractions)
+    """See `tiny.make_head`."""
+    return tiny.make_head()

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from experiments.faults.tiny import SOURCES, known_scans
 from qc_jax.scoring import calibration
-from tests.conftest import SOURCES, known_scans
 
 
 @pytest.fixture(scope="module")

@@ -77,9 +77,8 @@ def finite(path: Path, data: np.ndarray) -> np.ndarray:
     """
     with np.errstate(over="ignore"):
         largest = np.max(np.abs(data), where=np.isfinite(data), initial=0.0)
-        data = (data / largest if largest > 1e30 or 0 < largest < 1e-30 else data).astype(
-            np.float32
-        )
+        # Of a scale that float32, or a threshold somewhere, could not bear.
+        data = (data / largest if largest > 1e30 or 0 < largest < 1e-3 else data).astype(np.float32)
     bad = ~np.isfinite(data)
     if bad.any():
         faces = [np.moveaxis(bad, axis, 0)[[0, -1]].ravel() for axis in range(3)]

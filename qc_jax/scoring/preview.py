@@ -82,6 +82,7 @@ def write(scan: Path, output: Path, seed: int, voxel_size: float) -> Path:
                 voxel_size=voxel_size,
             ),
             encoding="utf-8",
+            errors="backslashreplace",
         )
     except OSError as error:
         raise OutputError(f"{output} cannot be written ({error.strerror})") from error

@@ -123,7 +123,7 @@ def write(output: Path, job: Job, score: ScanScore, record: dict[str, Any], mode
         script = output / job.folder / f"{job.name}_volumes.js"
         script.write_text(_volumes_script(volumes, conformed.affine, top), encoding="ascii")
         partial = output / f".{job.name}.html"
-        partial.write_text(page, encoding="utf-8")
+        partial.write_text(page, encoding="utf-8", errors="backslashreplace")
         partial.replace(report_path(output, job))
     except OSError as error:
         raise OutputError(

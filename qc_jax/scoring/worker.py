@@ -7,6 +7,7 @@ its progress and one answer out.  It is started again where it had to be killed.
 import contextlib
 import dataclasses
 import json
+import logging
 import os
 import select
 import signal
@@ -180,6 +181,7 @@ def main() -> None:
         channel.write(json.dumps(answer) + "\n")
         channel.flush()
 
+    logging.getLogger("nibabel.global").disabled = True  # the record says it
     cache.use_compilation_cache()
     model = load_model(sys.argv[1])
     say(ready=model.sha256)

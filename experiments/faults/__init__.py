@@ -1,0 +1,1 @@
+"""Does what is promised hold where inputs are bad and machines fail?"""

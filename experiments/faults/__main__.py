@@ -1,0 +1,104 @@
+"""Prints what is promised beside what happened: `python -m experiments.faults`."""
+
+import dataclasses
+import json
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Bad scans, many scans, fuzzed headers; kills, signals and flipped bits."""
+
+    output: Annotated[str, tyro.conf.arg(metavar="FILE")] = "runs/faults.json"
+    """Where the figures go."""
+    scans: int = 200
+    """Of the study that is scored in one go, a tenth of them bad."""
+    kills: int = 20
+    """Runs of a training that are killed, each up to four times at random moments."""
+    stops: int = 8
+    """Runs of a training that are stopped by SIGTERM."""
+    scoring_kills: int = 8
+    """Runs of the scorer that are killed."""
+    flips: int = 64
+    """Bits flipped in a checkpoint, one at a time."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit code: 1 where a promise was broken."""
+    chosen = tyro.cli(Arguments, args=arguments, prog="python -m experiments.faults")
+    from rich.console import Console
+    from rich.table import Table
+
+    from experiments.faults import scoring, tiny, training
+
+    console, figures = Console(stderr=True), {}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        model, head = tiny.write_model(folder / "model" / "student.safetensors"), tiny.make_head()
+        parts = {
+            "corpus": lambda at: scoring.score_corpus(at, head, model),
+            "headers": lambda at: scoring.fuzz_headers(at, head),
+            "many": lambda at: scoring.score_many(
+                at, head, model, chosen.scans, chosen.scans // 10
+            ),
+            "scoring_killed": lambda at: scoring.kill_scoring(
+                at, head, model, 6, range(chosen.scoring_kills)
+            ),
+            "training_killed": lambda at: training.disturb(at, range(chosen.kills), signal.SIGKILL),
+            "training_stopped": lambda at: training.disturb(
+                at, range(chosen.stops), signal.SIGTERM
+            ),
+            "bits_flipped": lambda at: training.flip_bits(
+                folder / "training_killed" / "reference", chosen.flips
+            ),
+        }
+        for name, part in parts.items():
+            (folder / name).mkdir()
+            with console.status(name.replace("_", " ")):
+                figures[name] = part(folder / name)
+            console.print(f"{name.replace('_', ' ')} done")
+    broken = _broken(figures)
+    table = Table("what", "figure", title="Faults")
+    for name, found in figures.items():
+        for key, value in found.items():
+            text = f"{value:.3g}" if isinstance(value, float) else str(value)
+            table.add_row(f"{name.replace('_', ' ')}: {key.replace('_', ' ')}", text)
+    Console().print(table)
+    path = Path(chosen.output)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(figures, indent=1) + "\n")
+    for promise in broken:
+        print(f"broken: {promise}", file=sys.stderr)
+    return 1 if broken else 0
+
+
+def _broken(figures: dict[str, dict[str, Any]]) -> list[str]:
+    """The promises of docs/reliability.md that did not hold."""
+    corpus, many, headers = figures["corpus"], figures["many"], figures["headers"]
+    killed, flips = figures["scoring_killed"], figures["bits_flipped"]
+    promises = {
+        "every bad scan is refused for its reason, every awkward one scored": not corpus["wrong"],
+        "every input has one record": corpus["records_lost"] == 0,
+        "some refused, the others scored: exit code 1": corpus["exit_code"] == 1,
+        "no header raises anything but a refusal": headers["other"] == 0,
+        "a study has a record for every scan": many["records"] == many["scans"],
+        "a killed scoring leaves no half record and completes": killed["half_records"] == 0
+        and killed["wrong"] == 0,
+        "every flipped bit is noticed": flips["noticed"] == flips["flips"],
+    }
+    for name in ("training_killed", "training_stopped"):
+        found = figures[name]
+        promises[f"{name.replace('_', ' ')}: same weights at the end"] = (
+            found["resumed"] == found["runs"] and not found["wrong"]
+        )
+    return [promise for promise, held in promises.items() if not held]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
