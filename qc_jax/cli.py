@@ -5,6 +5,7 @@ Nothing that needs jax is imported before it is known what to do: `--help` answe
 
 import dataclasses
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -187,7 +188,7 @@ def _score_jobs(jobs, output: Path, arguments: _Common) -> int:
         def show(record):
             progress.advance(line)
             if arguments.json:
-                print(json.dumps(record), flush=True)
+                _print_line(json.dumps(record))
             else:
                 what = record.get("sentence", record["status"])
                 text = record["reason"] if record["status"] == outputs.REFUSED else what
@@ -200,6 +201,15 @@ def _score_jobs(jobs, output: Path, arguments: _Common) -> int:
     if refused:
         print(f"{refused} of {len(records)} scans refused, the others scored", file=sys.stderr)
     return 1 if refused else 0
+
+
+def _print_line(text: str) -> None:
+    """To standard output; where its reader has gone away, as `head` does, to nobody from then on."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        with open(os.devnull, "w") as nobody:
+            os.dup2(nobody.fileno(), sys.stdout.fileno())
 
 
 def _preview(arguments: Preview) -> int:

@@ -1,0 +1,119 @@
+"""The fault experiments, small; `python -m experiments.faults` runs them at length."""
+
+import ast
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+import qc_jax
+from experiments.faults import scoring, training
+
+ROOT = Path(qc_jax.__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("QC_JAX_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def test_every_bad_scan_is_refused_and_every_awkward_one_scored(head, model_path, tmp_path):
+    found = scoring.score_corpus(tmp_path, head, model_path)
+    assert found["wrong"] == [] and found["records_lost"] == 0 and found["exit_code"] == 1
+    assert found["refused_rightly"] > 65 and found["scored_rightly"] > 50
+    assert found["gigabytes"] < 2
+
+
+def test_many_scans_in_one_go(head, model_path, tmp_path):
+    found = scoring.score_many(tmp_path, head, model_path, number=20, bad=4)
+    assert (found["records"], found["refused"], found["exit_code"]) == (20, 4, 1)
+
+
+def test_a_training_killed_at_random_moments_ends_with_the_same_weights(tmp_path):
+    found = training.disturb(tmp_path, [0], signal.SIGKILL)
+    assert found["resumed"] == found["runs"] == 1 and found["signals"] > 0
+    flips = training.flip_bits(tmp_path / "reference", 8)
+    assert flips["noticed"] == flips["flips"] == 8
+
+
+# -- Outside -----------------------------------------------------------------------------------
+
+
+def call(arguments, cwd, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "qc_jax.cli", *map(str, arguments)],
+        cwd=cwd, capture_output=True, text=True, check=False, **options,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def scan(tmp_path, head):
+    path = tmp_path / "scan.nii"
+    nib.save(nib.Nifti1Image((1000 * head).astype(np.int16), np.diag([8.0, 8, 8, 1])), path)
+    return path
+
+
+def test_a_bare_environment_will_do(scan, model_path, tmp_path):
+    """No HOME, no locale, no terminal, a compilation cache full of garbage."""
+    compiled = tmp_path / "cache" / "compiled"
+    compiled.mkdir(parents=True)
+    for index in range(5):
+        (compiled / f"jit_{index}-cache").write_bytes(b"garbage")
+    environment = {"PATH": "/usr/bin:/bin", "LANG": "C", "QC_JAX_CACHE": str(compiled.parent)}
+    done = call(
+        ["score", scan, "--output-dir", tmp_path / "out", "--model", model_path],
+        tmp_path,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr and (tmp_path / "out/scan/scan.json").exists()
+
+
+def test_a_reader_that_goes_away_costs_no_record(scan, model_path, tmp_path):
+    """As `| head -0` does: standard output is closed before the first record comes."""
+    command = [sys.executable, "-m", "qc_jax.cli", "score", scan, "--json"]
+    command += ["--output-dir", tmp_path / "out", "--model", model_path]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    _, errors = process.communicate()
+    assert "Traceback" not in errors and (tmp_path / "out/scan/scan.json").exists()
+
+
+def test_paths_may_be_relative_and_odd(scan, model_path, tmp_path):
+    odd = tmp_path / "a b" / "ü\n-x"
+    odd.mkdir(parents=True)
+    (odd / "link.nii").symlink_to(scan)
+    done = call(["score", "link.nii", "--output-dir", "./out put", "--model", model_path], odd)
+    assert done.returncode == 0, done.stderr
+    assert (odd / "out put" / "link" / "link.json").exists()
+
+
+# -- The code itself ---------------------------------------------------------------------------
+
+FORBIDDEN = re.compile(
+    r"\b(pickle|marshal|shelve|dill|joblib)\b|\byaml\.load\b|\ballow_pickle=True|\bshell=True"
+    r"|\bextractall\b|\bos\.system\b"
+)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p for part in ("qc_jax", "experiments") for p in sorted((ROOT / part).rglob("*.py"))],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_nothing_that_is_read_can_run_code(path):
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in ("eval", "exec", "compile", "__import__")
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            assert not FORBIDDEN.search(ast.unparse(node))
+        if isinstance(node, ast.Call):
+            assert not FORBIDDEN.search(ast.unparse(node.func))
+            for keyword in node.keywords:
+                assert not FORBIDDEN.search(ast.unparse(keyword))
