@@ -204,7 +204,7 @@ def _score_jobs(jobs, output: Path, arguments: _Common) -> int:
 
 
 def _print_line(text: str) -> None:
-    """To standard output; where its reader has gone away, as `head` does, to nobody from then on."""
+    """To standard output; where its reader has gone away, as `head` does, to nobody any more."""
     try:
         print(text, flush=True)
     except BrokenPipeError:

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nibabel as nib
@@ -91,6 +92,42 @@ def test_paths_may_be_relative_and_odd(scan, model_path, tmp_path):
     done = call(["score", "link.nii", "--output-dir", "./out put", "--model", model_path], odd)
     assert done.returncode == 0, done.stderr
     assert (odd / "out put" / "link" / "link.json").exists()
+
+
+def test_ctrl_c_keeps_what_was_scored(head, model_path, tmp_path):
+    scans = []
+    for index in range(12):
+        scans.append(tmp_path / f"{index}.nii")
+        image = nib.Nifti1Image((1000 * head).astype(np.int16), np.diag([8.0, 8, 8, 1]))
+        nib.save(image, scans[-1])
+    options = ["--output-dir", tmp_path / "out", "--model", model_path]
+    command = [sys.executable, "-m", "qc_jax.cli", "score", *map(str, [*scans, *options])]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    records = lambda: list((tmp_path / "out").glob("*/[0-9]*.json"))  # noqa: E731
+    while len([r for r in records() if r.stem == r.parent.name]) < 2:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in errors
+    assert "what was scored is kept, run the same command to go on" in errors
+    assert 2 <= len([r for r in records() if r.stem == r.parent.name]) < 12
+    assert call(["score", *scans, *options], tmp_path).returncode == 0
+
+
+def test_a_full_disk_is_an_error_of_the_output(scan, model_path, tmp_path):
+    """A limit on the size of a file stands for the disk."""
+    code = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))\n"
+    code += "from qc_jax import cli; sys.exit(cli.main())"
+    options = ["score", scan, "--output-dir", tmp_path / "out", "--model", model_path]
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", code, *map(str, options)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 4, done.stderr
+    assert "cannot be written (File too large)" in done.stderr and "Traceback" not in done.stderr
 
 
 # -- The code itself ---------------------------------------------------------------------------

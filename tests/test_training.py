@@ -219,7 +219,7 @@ def test_learning_rate_and_epsilon_halve_together_on_a_plateau():
 
 
 FOUR_DEVICES = """
-import sys
+import pathlib, sys
 import jax, numpy as np
 sys.path.insert(0, sys.argv[1])
 import test_training as t
@@ -231,15 +231,26 @@ for stage in ("task", "teacher", "student"):
     for a, b in zip(jax.tree.leaves(one.params), jax.tree.leaves(four.params)):
         # Adam divides by the gradient's size: where that is rounding error alone, so is the step.
         assert np.mean(np.abs(np.asarray(a) - np.asarray(b)) > 1e-3) < 0.02, stage
+with t.checkpoints.open_manager(pathlib.Path(sys.argv[2])) as manager:
+    restored, _ = t.checkpoints.restore(manager, four)  # written by one device
+with t.checkpoints.open_manager(pathlib.Path(sys.argv[3])) as manager:
+    t.checkpoints.save(manager, restored, {})
 print("equal")
 """
 
 
-def test_four_devices_equal_one():
+def test_four_devices_equal_one_and_exchange_checkpoints_with_it(tmp_path):
+    state, _, _ = run_stage("student", 1)
+    with checkpoints.open_manager(tmp_path / "one") as manager:
+        checkpoints.save(manager, state, {})
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
-    command = [sys.executable, "-c", textwrap.dedent(FOUR_DEVICES), os.path.dirname(__file__)]
+    folders = [os.path.dirname(__file__), str(tmp_path / "one"), str(tmp_path / "four")]
+    command = [sys.executable, "-c", textwrap.dedent(FOUR_DEVICES), *folders]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "equal", done.stderr
+    with checkpoints.open_manager(tmp_path / "four") as manager:
+        restored, _ = checkpoints.restore(manager, state)
+    chex.assert_trees_all_equal(restored, state)
 
 
 def test_checkpoint_brings_everything_back(tmp_path):
