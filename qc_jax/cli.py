@@ -44,6 +44,11 @@ class _Common:
     """Seconds that one scan may take before it is refused."""
     memory_limit: float = 0.0
     """GB that one scan may take before it is refused; 0 for three quarters of the machine's."""
+    scheduler: str = "local"
+    """Where scans are scored: local, dask:ADDRESS (of a scheduler that runs), or slurm (queue and
+    memory from ~/.config/dask/jobqueue.yaml). Scans and outputs have to be shared."""
+    slurm_jobs: int = 10
+    """Jobs that SLURM is asked for, one worker each."""
     json: bool = False
     """Print each record as a line of JSON instead of words."""
 
@@ -171,14 +176,17 @@ def _score_jobs(jobs, output: Path, arguments: _Common) -> int:
     )
 
     from qc_jax.models import load_model
-    from qc_jax.scoring import outputs, study, worker
+    from qc_jax.scoring import cluster, outputs, study, worker
 
     model = load_model(arguments.model or None)
     outputs.claim(output)  # before the progress line, so that an error stands alone
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
     limits = worker.Limits(arguments.time_limit, arguments.memory_limit)
-    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+    with (
+        cluster.connect(arguments.scheduler, arguments.slurm_jobs) as client,
+        Progress(*columns, TimeRemainingColumn(), console=console) as progress,
+    ):
         line = progress.add_task(f"{len(jobs)} scans", total=len(jobs))
         current = progress.add_task("", total=1.0, visible=False)
 
@@ -195,7 +203,7 @@ def _score_jobs(jobs, output: Path, arguments: _Common) -> int:
                 progress.console.print(f"{record['name']}: {text}", markup=False, highlight=False)
 
         records = study.score_study(
-            jobs, output, model, arguments.sources, limits, show, show_share
+            jobs, output, model, arguments.sources, limits, show, show_share, client
         )
     refused = sum(record["status"] == outputs.REFUSED for record in records)
     if refused:
