@@ -21,7 +21,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "as shipped": {},
     "teachers see the student's image": {"teacher_input": "same"},
     "absent sources free, as in the paper": {"absent_source": "free"},
-    "variances compared, not their logs": {"consistency_of": "variance"},
+    "variances compared, not their logs": {"student_consistency_of": "variance"},
     "no consistency in the student": {"student_consistency_weight": 0.0},
     "no L_grad": {"gradient_weight": 0.0},
     "no L_SSIM": {"ssim_weight": 0.0},

@@ -88,9 +88,10 @@ class Config:
 
     teacher_input: Literal["own", "same"] = "own"
     """What frozen networks see: artefact i alone (own), or the student's image (same)."""
-    consistency_of: Literal["variance", "log_variance"] = "log_variance"
-    """What Eq. 7 compares: of log-variances (softened: log(variance + 0.01)) the large ones do not
-    rule the term."""
+    consistency_of: Literal["variance", "log_variance"] = "variance"
+    """What Eq. 7 compares in the teachers."""
+    student_consistency_of: Literal["variance", "log_variance"] = "log_variance"
+    """What Eq. 7 compares in the student: of log-variances the large ones do not rule the term."""
     absent_source: Literal["free", "zero"] = "zero"
     """The variance of a source that an image does not carry: free is the paper's reading (nothing
     is asked of a teacher, the student learns what the teacher says of the clean image), zero asks
@@ -152,7 +153,7 @@ PRESETS: dict[str, Config] = {
         base_features=30,
         depth=5,
         level_head=False,
-        consistency_of="variance",
+        student_consistency_of="variance",
         absent_source="free",
         steps_task=30_000,
         steps_teachers=30_000,

@@ -170,7 +170,9 @@ def step_of(config: Config, stage: str, mesh, sources: tuple[Source, ...], froze
         training.LossConfig(
             warm_up=config.warm_up,
             teacher_input=config.teacher_input,
-            consistency_of=config.consistency_of,
+            consistency_of=(
+                config.student_consistency_of if frozen.teachers else config.consistency_of
+            ),
             absent_source=config.absent_source,
             consistency_weight=(
                 config.student_consistency_weight if frozen.teachers else config.consistency_weight

@@ -25,12 +25,6 @@ def total_variance(log_variance: jax.Array) -> jax.Array:
     return jnp.sum(variance(log_variance), axis=-1)
 
 
-def softened_log(variance: jax.Array) -> jax.Array:
-    """log(variance + `VARIANCE_FLOOR`), any shape: variances on a scale of ratios, but those too
-    small to matter to Eq. 4 are all alike."""
-    return jnp.log(variance + VARIANCE_FLOOR)
-
-
 def scaled_softmax(logits: jax.Array, variance: jax.Array) -> jax.Array:
     """Eq. 1: softmax(f / variance), `(..., K)` and `(...)` to `(..., K)`."""
     return jax.nn.softmax(logits / variance[..., None], axis=-1)

@@ -57,7 +57,8 @@ class LossConfig:
       warm_up: first steps of the task network that minimise the plain cross-entropy.
       teacher_input: `own` shows teacher i the image with artefact i alone and the task network the
         clean one; `same` shows all of them the student's image.
-      consistency_of: Eq. 7 compares `variance` or `log_variance` (`uncertainty.softened_log`).
+      consistency_of: Eq. 7 compares `variance` or `log_variance`; the logarithm is that of a target
+        of at least `uncertainty.VARIANCE_FLOOR`.
       absent_source: what is asked of the variance of a source that the image does not carry:
         `free`, nothing of a teacher, and of the student what the teacher says of the clean image;
         `zero`, that it be zero, of either.  The task network alone answers for clean images then.
@@ -200,13 +201,13 @@ def stage_loss(
 
     predicted = uncertainty.variance(log_variance)
     targets = pseudo_labels(predicted, sample, network, frozen, config)
-    scale = uncertainty.softened_log if config.consistency_of == "log_variance" else lambda v: v
+    if config.consistency_of == "log_variance":
+        # The target is held above the floor, not the prediction: that one keeps its gradient.
+        predicted = jnp.log(predicted)
+        targets = [jnp.log(jnp.maximum(t, uncertainty.VARIANCE_FLOOR)) for t in targets]
     agreement = sum(
         losses.consistency(
-            scale(predicted[..., channel]),
-            scale(target),
-            config.gradient_weight,
-            config.ssim_weight,
+            predicted[..., channel], target, config.gradient_weight, config.ssim_weight
         )
         for channel, target in enumerate(targets)
     )
