@@ -92,6 +92,10 @@ class Config:
     """What Eq. 7 compares in the teachers."""
     student_consistency_of: Literal["variance", "log_variance"] = "log_variance"
     """What Eq. 7 compares in the student: of log-variances the large ones do not rule the term."""
+    absent_source: Literal["free", "zero"] = "zero"
+    """The variance of a source that an image does not carry: free is the paper's reading (nothing
+    is asked of a teacher, the student learns what the teacher says of the clean image), zero asks
+    for zero."""
     consistency_weight: float = 1.0
     """Weight of every consistency term in the teachers."""
     student_consistency_weight: float = 1.0
@@ -150,6 +154,7 @@ PRESETS: dict[str, Config] = {
         depth=5,
         level_head=False,
         student_consistency_of="variance",
+        absent_source="free",
         steps_task=30_000,
         steps_teachers=30_000,
         steps_student=30_000,

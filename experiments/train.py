@@ -169,6 +169,7 @@ def step_of(config: Config, stage: str, mesh, sources: tuple[Source, ...], froze
             consistency_of=(
                 config.student_consistency_of if frozen.teachers else config.consistency_of
             ),
+            absent_source=config.absent_source,
             consistency_weight=(
                 config.student_consistency_weight if frozen.teachers else config.consistency_weight
             ),

@@ -28,8 +28,9 @@ class UNet(nn.Module):
       num_classes: K, background and grey matter by default.
       base_features: channels of the first level; every level below doubles them.
       depth: number of levels; the input has to be divisible by `2 ** (depth - 1)`.
-      level_head: adds to every log-variance a function of the spread of each encoder channel over
-        the window.  Instance norm removes exactly this level, and the noise level is just that.
+      level_head: adds to every log-variance a coarse map, a value for each voxel of the bottleneck
+        that depends on the spread of every encoder channel around it, before the norm.  Instance
+        norm removes exactly this level from a window, and the noise level is just that.
     """
 
     num_sources: int = 0
@@ -55,21 +56,22 @@ class UNet(nn.Module):
         chex.assert_shape(image, (None, None, None, None, 1))
         check_divisible(image.shape[1:4], self.depth)
         features = [self.base_features * 2**level for level in range(self.depth)]
-        levels = []
 
-        x, skips = image, []
+        x, skips, levels = image, [], []
         for level, width in enumerate(features[:-1]):
-            x = self._convolve([x], width, f"encoder_{level}_first", levels)
-            x = self._convolve([x], width, f"encoder_{level}_second", levels)
+            for half in ("first", "second"):
+                x, convolved = self._layer([x], width, f"encoder_{level}_{half}")
+                levels.append(local_log_spread(convolved, 2 ** (self.depth - 1 - level)))
             skips.append(x)
             x = max_pool(x)
-        x = self._convolve([x], features[-1], "bottleneck_first", levels)
+        x, convolved = self._layer([x], features[-1], "bottleneck_first")
+        levels.append(convolved)
         if self.depth > 1:
-            x = self._convolve([x], features[-2], "bottleneck_second", levels)
+            x, _ = self._layer([x], features[-2], "bottleneck_second")
         for level in reversed(range(self.depth - 1)):
             width, narrow = features[level], features[max(level - 1, 0)]
-            x = self._convolve([skips[level], upsample(x)], width, f"decoder_{level}_first", None)
-            x = self._convolve([x], narrow, f"decoder_{level}_second", None)
+            x, _ = self._layer([skips[level], upsample(x)], width, f"decoder_{level}_first")
+            x, _ = self._layer([x], narrow, f"decoder_{level}_second")
 
         logits = nn.Dense(self.num_classes, name="logits")(x)
         log_variance = nn.Dense(
@@ -79,8 +81,8 @@ class UNet(nn.Module):
             log_variance += self._level(jnp.concatenate(levels, axis=-1))
         return logits, log_variance
 
-    def _convolve(self, inputs, width: int, name: str, levels: list | None) -> jax.Array:
-        """Convolution over the concatenated inputs, instance norm, leaky ReLU.
+    def _layer(self, inputs, width: int, name: str) -> tuple[jax.Array, jax.Array]:
+        """Convolution over the concatenated inputs, instance norm, leaky ReLU; and before the norm.
 
         The inputs are convolved one by one and summed, which spares the concatenated copy.
         """
@@ -97,17 +99,17 @@ class UNet(nn.Module):
             last = first + x.shape[-1]
             out += conv.conv3d(x, kernel[..., first:last, :])
             first = last
-        if levels is not None:
-            levels.append(log_spread(out))
-        return leaky_relu(instance_norm(out, scale, bias))
+        return leaky_relu(instance_norm(out, scale, bias)), out
 
     def _level(self, levels: jax.Array) -> jax.Array:
-        """`(B, channels)` log standard deviations to `(B, 1, 1, 1, 1 + N)`."""
-        hidden = nn.leaky_relu(nn.Dense(32, name="level_hidden")(levels))
+        """Levels for each voxel of the bottleneck to the coarse map, `(B, X, Y, Z, 1 + N)`."""
+        hidden = leaky_relu(nn.Dense(32, name="level_hidden")(levels))
         out = nn.Dense(
             1 + self.num_sources, name="level_out", kernel_init=nn.initializers.normal(1e-2)
         )(hidden)
-        return out[:, None, None, None, :]
+        for _ in range(self.depth - 1):
+            out = upsample(out)
+        return out
 
 
 def check_divisible(shape: Sequence[int], depth: int) -> None:
@@ -127,9 +129,15 @@ def instance_norm(x: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
     return (x - mean) * (scale * jax.lax.rsqrt(variance + _EPSILON)) + bias
 
 
-def log_spread(x: jax.Array) -> jax.Array:
-    """Log standard deviation over the three axes, `(B, X, Y, Z, C)` to `(B, C)`."""
-    return 0.5 * jnp.log(jnp.var(x, axis=(1, 2, 3)) + _EPSILON)
+def local_log_spread(x: jax.Array, edge: int) -> jax.Array:
+    """Log standard deviation of each channel in cubes of `edge` voxels.
+
+    `(B, X, Y, Z, C)` to `(B, X / edge, Y / edge, Z / edge, C)`.
+    """
+    batch, *shape, channels = x.shape
+    number = [size // edge for size in shape]
+    cubes = x.reshape(batch, number[0], edge, number[1], edge, number[2], edge, channels)
+    return 0.5 * jnp.log(jnp.var(cubes, axis=(2, 4, 6)) + _EPSILON)
 
 
 def leaky_relu(x: jax.Array) -> jax.Array:

@@ -10,6 +10,10 @@ import jax.numpy as jnp
 LOG_VARIANCE_LIMIT = 20.0
 """Log-variances are held within plus and minus this: no overflow in float32, no zero."""
 
+VARIANCE_FLOOR = 0.01
+"""Smaller variances count as none: at its minimum, Eq. 4 asks for twice the cross-entropy, and a
+voxel whose class is 99.5 % sure has that."""
+
 
 def variance(log_variance: jax.Array) -> jax.Array:
     """exp(s), with s held within `LOG_VARIANCE_LIMIT`; any shape."""

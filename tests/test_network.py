@@ -67,7 +67,12 @@ def test_instance_norm_against_numpy():
     mean, std = x.mean((1, 2, 3), keepdims=True), x.std((1, 2, 3), keepdims=True)
     expected = (x - mean) / np.sqrt(std**2 + 1e-5) * scale + bias
     np.testing.assert_allclose(network.instance_norm(x, scale, bias), expected, atol=1e-5)
-    np.testing.assert_allclose(network.log_spread(x), np.log(std[:, 0, 0, 0]), atol=1e-5)
+
+
+def test_local_spread_against_scikit_image():
+    x = np.random.default_rng(0).normal(3, 2, (2, 4, 6, 8, 3)).astype(np.float32)
+    expected = np.log(block_reduce(x, (1, 2, 2, 2, 1), np.std))
+    np.testing.assert_allclose(network.local_log_spread(x, 2), expected, atol=1e-4)
 
 
 def test_max_pool_against_scikit_image():

@@ -9,7 +9,7 @@ The three are one loss: a stage is its sources and its frozen networks.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -57,7 +57,11 @@ class LossConfig:
       warm_up: first steps of the task network that minimise the plain cross-entropy.
       teacher_input: `own` shows teacher i the image with artefact i alone and the task network the
         clean one; `same` shows all of them the student's image.
-      consistency_of: Eq. 7 compares `variance` or `log_variance`.
+      consistency_of: Eq. 7 compares `variance` or `log_variance`; the logarithm is that of a target
+        of at least `uncertainty.VARIANCE_FLOOR`.
+      absent_source: what is asked of the variance of a source that the image does not carry:
+        `free`, nothing of a teacher, and of the student what the teacher says of the clean image;
+        `zero`, that it be zero, of either.  The task network alone answers for clean images then.
       consistency_weight: of every consistency term.
       gradient_weight: of L_grad in Eq. 7.
       ssim_weight: of L_SSIM in Eq. 7.
@@ -66,6 +70,7 @@ class LossConfig:
     warm_up: int = 0
     teacher_input: Literal["own", "same"] = "own"
     consistency_of: Literal["variance", "log_variance"] = "variance"
+    absent_source: Literal["free", "zero"] = "free"
     consistency_weight: float = 1.0
     gradient_weight: float = 1.0
     ssim_weight: float = losses.SSIM_WEIGHT
@@ -91,14 +96,14 @@ class Sample(NamedTuple):
       labels: `(P, x, y, z)`.
       clean: as `image`, what the frozen task network sees.
       own: `(N, P, x, y, z, 1)`, what each frozen teacher sees; N = 0 without teachers.
-      severities: `(N,)`.
+      present: `(P, N)` bool, the artefacts that each patch carries.
     """
 
     image: jax.Array
     labels: jax.Array
     clean: jax.Array
     own: jax.Array
-    severities: jax.Array
+    present: jax.Array
 
 
 def make_sample(
@@ -131,6 +136,7 @@ def make_sample(
     clean = augment.rescale(image)
 
     severities = augment.draw_severities(artefact_key, sources, config.artefact_rate)
+    present = severities != jnp.asarray([source.none for source in sources])
     corrupted = clean
     if sources:
         corrupted = augment.apply_sources(artefact_key, clean, sources, severities)
@@ -160,7 +166,7 @@ def make_sample(
         labels=cut(labels),
         clean=cut(clean)[..., None],
         own=jax.vmap(cut)(own)[..., None],
-        severities=severities,
+        present=jnp.broadcast_to(present, (config.patches, len(sources))),
     )
 
 
@@ -193,21 +199,22 @@ def stage_loss(
         plain = jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, sample.labels))
         segmentation = jnp.where(step < config.warm_up, plain, segmentation)
 
-    targets = frozen_log_variances(sample, network, frozen, config.teacher_input)
-    scale = uncertainty.variance if config.consistency_of == "variance" else lambda s: s
+    predicted = uncertainty.variance(log_variance)
+    targets = pseudo_labels(predicted, sample, network, frozen, config)
+    if config.consistency_of == "log_variance":
+        # The target is held above the floor, not the prediction: that one keeps its gradient.
+        predicted = jnp.log(predicted)
+        targets = [jnp.log(jnp.maximum(t, uncertainty.VARIANCE_FLOOR)) for t in targets]
     agreement = sum(
         losses.consistency(
-            scale(log_variance[..., channel]),
-            scale(target),
-            config.gradient_weight,
-            config.ssim_weight,
+            predicted[..., channel], target, config.gradient_weight, config.ssim_weight
         )
         for channel, target in enumerate(targets)
     )
     loss = segmentation + config.consistency_weight * agreement
-    predicted = jnp.argmax(logits, axis=-1)
-    overlap = jnp.sum((predicted == 1) & (sample.labels == 1))
-    dice = 2 * overlap / jnp.maximum(jnp.sum(predicted == 1) + jnp.sum(sample.labels == 1), 1)
+    found = jnp.argmax(logits, axis=-1) == 1
+    overlap = jnp.sum(found & (sample.labels == 1))
+    dice = 2 * overlap / jnp.maximum(jnp.sum(found) + jnp.sum(sample.labels == 1), 1)
     return loss, {
         "loss": loss,
         "segmentation": segmentation,
@@ -216,19 +223,57 @@ def stage_loss(
     }
 
 
-def frozen_log_variances(
-    sample: Sample, network: UNet, frozen: Frozen, teacher_input: str
+def pseudo_labels(
+    predicted: jax.Array, sample: Sample, network: UNet, frozen: Frozen, config: LossConfig
 ) -> list[jax.Array]:
-    """Pseudo-labels for the first channels of the network: the task, then a source per teacher."""
+    """What Eq. 7 compares the first variances of the network to: the task, then source by source.
+
+    Args:
+      predicted: `(B, x, y, z, 1 + N)`, the variances of the network that is trained.
+      sample: as in `stage_loss`.
+      network: whose sources the teachers have, one each.
+      frozen: the networks to learn from.
+      config: see `LossConfig`.
+
+    Returns:
+      Variances `(B, x, y, z)`, none in the task stage, of teachers one without `absent_source` and
+      two with it, of the student all.
+    """
     if frozen.task is None:
         return []
-    same = teacher_input == "same"
+    same = config.teacher_input == "same"
+    zero = config.absent_source == "zero"
     task = network.clone(num_sources=0).apply(frozen.task, sample.image if same else sample.clean)
-    targets = [task[1][..., 0]]
+    targets = [uncertainty.variance(task[1][..., 0])]
+    if zero and not frozen.teachers:
+        # Nothing is asked where the artefact is present: the term compares a map with itself.
+        present = sample.present[:, 0, None, None, None]
+        targets.append(jnp.where(present, predicted[..., 1], 0.0))
+    teacher = network.clone(num_sources=1)
     for i, params in enumerate(frozen.teachers):
+
+        def variance_of(image, params=params):
+            return uncertainty.variance(teacher.apply(params, image[None])[1][0, ..., 1])
+
+        def variance_where_present(image, present, variance_of=variance_of):
+            nothing = lambda image: jnp.zeros(image.shape[:-1], image.dtype)  # noqa: E731
+            return jax.lax.cond(present, variance_of, nothing, image)
+
         seen = sample.image if same else sample.own[i]
-        targets.append(network.clone(num_sources=1).apply(params, seen)[1][..., 1])
+        targets.append(
+            for_each(variance_where_present, seen, sample.present[:, i])
+            if zero
+            else uncertainty.variance(teacher.apply(params, seen)[1][..., 1])
+        )
     return jax.lax.stop_gradient(targets)
+
+
+def for_each(function: Callable, *arrays: Any) -> Any:
+    """Maps over the first axis: all at once, but on a CPU one by one, where a branch of
+    `jax.lax.cond` that is not taken then costs nothing."""
+    if jax.default_backend() == "cpu":
+        return jax.lax.map(lambda one: function(*one), arrays)
+    return jax.vmap(function)(*arrays)
 
 
 def start_from(task: Params, params: Params) -> Params:

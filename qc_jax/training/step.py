@@ -98,7 +98,7 @@ def make_train_step(
         keys = jax.vmap(jax.random.fold_in, (None, 0))(
             jax.random.fold_in(key, state.step), batch["index"]
         )
-        samples = _for_each(
+        samples = stages.for_each(
             lambda key, image, labels: stages.make_sample(
                 key, image, labels, sources, sample_config, with_own
             ),
@@ -141,22 +141,14 @@ def make_train_step(
     return jax.jit(sharded, donate_argnums=0)
 
 
-def _for_each(function: Callable, *scans: jax.Array) -> Any:
-    """Maps over the first axis: all at once, but on a CPU one by one, where an artefact that is
-    absent then costs nothing."""
-    if jax.default_backend() == "cpu":
-        return jax.lax.map(lambda scan: function(*scan), scans)
-    return jax.vmap(function)(*scans)
-
-
 def _one_batch(samples: stages.Sample) -> stages.Sample:
     """Scans `(B, P, ...)` to patches `(B P, ...)`, `own` `(B, N, P, ...)` to `(N, B P, ...)`."""
-    merge = lambda x: x.reshape(-1, *x.shape[2:])  # noqa: E731
+    merge = lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])  # noqa: E731
     own = jnp.moveaxis(samples.own, 1, 0)
     return stages.Sample(
         image=merge(samples.image),
         labels=merge(samples.labels),
         clean=merge(samples.clean),
         own=own.reshape(own.shape[0], own.shape[1] * own.shape[2], *own.shape[3:]),
-        severities=samples.severities,
+        present=merge(samples.present),
     )

@@ -1,0 +1,117 @@
+"""What does each choice do to the decoupling?  `python -m experiments.ablations`
+
+Every variant is a run of its own with the same budget, in OUTPUT/<variant>, and differs from the
+first in one choice only; called again, it goes on where it stopped.
+"""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+
+from experiments import presets, run
+from qc_jax.errors import QcJaxError
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "as shipped": {},
+    "teachers see the student's image": {"teacher_input": "same"},
+    "absent sources free, as in the paper": {"absent_source": "free"},
+    "variances compared, not their logs": {"student_consistency_of": "variance"},
+    "no consistency in the student": {"student_consistency_weight": 0.0},
+    "no L_grad": {"gradient_weight": 0.0},
+    "no L_SSIM": {"ssim_weight": 0.0},
+    "epsilon fixed": {"smallest_epsilon": 0.05},
+    "no level head (instance norm alone)": {"level_head": False},
+    "from random weights": {"start_from_task": False},
+}
+"""Fields of the configuration that a variant changes, by what it is called."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Trains the variants on the embedded population and prints what each reached."""
+
+    output_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/ablations")
+    """Folder of the runs, and of ablations.json."""
+    steps: int = 500
+    """Steps of the task network and of each teacher; the student has twice as many."""
+    variants: tuple[str, ...] = tuple(VARIANTS)
+    """Which of them; all by default."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit code."""
+    chosen = tyro.cli(Arguments, args=arguments, prog="python -m experiments.ablations")
+    unknown = set(chosen.variants) - set(VARIANTS)
+    if unknown:
+        print(f"error: no variant {unknown.pop()!r}; there are {list(VARIANTS)}", file=sys.stderr)
+        return 2
+    found = {}
+    for name in chosen.variants:
+        folder = chosen.output_dir / name.replace(" ", "_").replace(",", "").strip("()")
+        try:
+            run.run(run.Arguments(config_of(name, chosen.steps), "all", "demo", str(folder)))
+        except QcJaxError as error:
+            print(f"error: {name}: {error}", file=sys.stderr)
+            return error.exit_code
+        found[name] = summarise(folder)
+        path = chosen.output_dir / "ablations.json"
+        path.write_text(json.dumps(found, indent=1) + "\n")
+    print_table(found)
+    return 0
+
+
+def config_of(variant: str, steps: int) -> presets.Config:
+    """The demo at this budget, with what the variant changes."""
+    return dataclasses.replace(
+        presets.PRESETS["demo"],
+        steps_task=steps,
+        steps_teachers=steps,
+        steps_student=2 * steps,
+        **VARIANTS[variant],
+    )
+
+
+def summarise(folder: Path) -> dict[str, Any]:
+    """A finished run in a few numbers.
+
+    Returns:
+      `dice` on clean scans; `auc`, the decoupling matrix of the student, rows the artefact put in;
+      `own` and `others`, the means on and off its diagonal, the task left out, where others count
+      as 0.5 + |AUC - 0.5|; `severity`, the mean rank correlation; `cause`, how often the cause was
+      right, by cross-validation over subjects.
+    """
+    student = json.loads((folder / "summary.json").read_text())["student"]
+    calibration = json.loads((folder / "student.json").read_text())["calibration"]
+    names = list(student["auc"])
+    matrix = np.array([[student["auc"][row][column] for column in names] for row in names])
+    off = ~np.eye(len(names), dtype=bool)
+    return {
+        "dice": student["dice"],
+        "auc": student["auc"],
+        "own": float(np.diag(matrix).mean()),
+        "others": float((0.5 + np.abs(matrix[off] - 0.5)).mean()),
+        "severity": float(np.mean(list(student["severity_spearman"].values()))),
+        "cause": calibration["cause"]["accuracy"],
+    }
+
+
+def print_table(found: dict[str, dict[str, Any]]) -> None:
+    """One line for each variant."""
+    from rich.console import Console
+    from rich.table import Table
+
+    columns: Sequence[str] = ("dice", "own", "others", "severity", "cause")
+    table = Table("variant", *columns, title="Ablations: validation subjects of the demo")
+    for name, numbers in found.items():
+        table.add_row(name, *(f"{numbers[column]:.2f}" for column in columns))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
