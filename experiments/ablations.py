@@ -20,7 +20,7 @@ from qc_jax.errors import QcJaxError
 VARIANTS: dict[str, dict[str, Any]] = {
     "as shipped": {},
     "teachers see the student's image": {"teacher_input": "same"},
-    "absent sources free, as in the paper": {"absent_source": "free"},
+    "absent sources as the teachers say": {"absent_source": "teacher", "absent_weight": 1.0},
     "variances compared, not their logs": {"student_consistency_of": "variance"},
     "no consistency in the student": {"student_consistency_weight": 0.0},
     "no L_grad": {"gradient_weight": 0.0},

@@ -92,10 +92,11 @@ class Config:
     """What Eq. 7 compares in the teachers."""
     student_consistency_of: Literal["variance", "log_variance"] = "log_variance"
     """What Eq. 7 compares in the student: of log-variances the large ones do not rule the term."""
-    absent_source: Literal["free", "zero"] = "zero"
-    """The variance of a source that an image does not carry: free is the paper's reading (nothing
-    is asked of a teacher, the student learns what the teacher says of the clean image), zero asks
-    for zero."""
+    absent_source: Literal["teacher", "zero"] = "zero"
+    """What the student's variance of a source that the image does not carry is compared to: what
+    the teacher says of the clean image, or zero."""
+    absent_weight: float = 0.25
+    """Weight of that comparison; an image carries most sources not."""
     consistency_weight: float = 1.0
     """Weight of every consistency term in the teachers."""
     student_consistency_weight: float = 1.0
@@ -154,7 +155,8 @@ PRESETS: dict[str, Config] = {
         depth=5,
         level_head=False,
         student_consistency_of="variance",
-        absent_source="free",
+        absent_source="teacher",
+        absent_weight=1.0,
         steps_task=30_000,
         steps_teachers=30_000,
         steps_student=30_000,

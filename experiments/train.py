@@ -170,6 +170,7 @@ def step_of(config: Config, stage: str, mesh, sources: tuple[Source, ...], froze
                 config.student_consistency_of if frozen.teachers else config.consistency_of
             ),
             absent_source=config.absent_source,
+            absent_weight=config.absent_weight,
             consistency_weight=(
                 config.student_consistency_weight if frozen.teachers else config.consistency_weight
             ),

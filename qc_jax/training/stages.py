@@ -59,9 +59,9 @@ class LossConfig:
         clean one; `same` shows all of them the student's image.
       consistency_of: Eq. 7 compares `variance` or `log_variance`; the logarithm is that of a target
         of at least `uncertainty.VARIANCE_FLOOR`.
-      absent_source: what is asked of the variance of a source that the image does not carry:
-        `free`, nothing of a teacher, and of the student what the teacher says of the clean image;
-        `zero`, that it be zero, of either.  The task network alone answers for clean images then.
+      absent_source: what the student's variance is compared to where the image does not carry the
+        source: what the `teacher` says of the clean image, or `zero`.
+      absent_weight: of such a term; where all sources are alike, an image carries most of them not.
       consistency_weight: of every consistency term.
       gradient_weight: of L_grad in Eq. 7.
       ssim_weight: of L_SSIM in Eq. 7.
@@ -70,7 +70,8 @@ class LossConfig:
     warm_up: int = 0
     teacher_input: Literal["own", "same"] = "own"
     consistency_of: Literal["variance", "log_variance"] = "variance"
-    absent_source: Literal["free", "zero"] = "free"
+    absent_source: Literal["teacher", "zero"] = "teacher"
+    absent_weight: float = 1.0
     consistency_weight: float = 1.0
     gradient_weight: float = 1.0
     ssim_weight: float = losses.SSIM_WEIGHT
@@ -200,15 +201,21 @@ def stage_loss(
         segmentation = jnp.where(step < config.warm_up, plain, segmentation)
 
     predicted = uncertainty.variance(log_variance)
-    targets = pseudo_labels(predicted, sample, network, frozen, config)
+    targets = pseudo_labels(sample, network, frozen, config)
     if config.consistency_of == "log_variance":
         # The target is held above the floor, not the prediction: that one keeps its gradient.
         predicted = jnp.log(predicted)
         targets = [jnp.log(jnp.maximum(t, uncertainty.VARIANCE_FLOOR)) for t in targets]
-    agreement = sum(
-        losses.consistency(
-            predicted[..., channel], target, config.gradient_weight, config.ssim_weight
+    term = jax.vmap(
+        lambda of, to: losses.consistency(
+            of[None], to[None], config.gradient_weight, config.ssim_weight
         )
+    )
+    # The task first, which is always there.
+    present = jnp.pad(sample.present, ((0, 0), (1, 0)), constant_values=True)
+    weight = jnp.where(present, 1.0, config.absent_weight)
+    agreement = sum(
+        jnp.mean(weight[:, channel] * term(predicted[..., channel], target))
         for channel, target in enumerate(targets)
     )
     loss = segmentation + config.consistency_weight * agreement
@@ -224,31 +231,24 @@ def stage_loss(
 
 
 def pseudo_labels(
-    predicted: jax.Array, sample: Sample, network: UNet, frozen: Frozen, config: LossConfig
+    sample: Sample, network: UNet, frozen: Frozen, config: LossConfig
 ) -> list[jax.Array]:
     """What Eq. 7 compares the first variances of the network to: the task, then source by source.
 
     Args:
-      predicted: `(B, x, y, z, 1 + N)`, the variances of the network that is trained.
       sample: as in `stage_loss`.
       network: whose sources the teachers have, one each.
       frozen: the networks to learn from.
       config: see `LossConfig`.
 
     Returns:
-      Variances `(B, x, y, z)`, none in the task stage, of teachers one without `absent_source` and
-      two with it, of the student all.
+      Variances `(B, x, y, z)`: none in the task stage, one for a teacher, all for the student.
     """
     if frozen.task is None:
         return []
     same = config.teacher_input == "same"
-    zero = config.absent_source == "zero"
     task = network.clone(num_sources=0).apply(frozen.task, sample.image if same else sample.clean)
     targets = [uncertainty.variance(task[1][..., 0])]
-    if zero and not frozen.teachers:
-        # Nothing is asked where the artefact is present: the term compares a map with itself.
-        present = sample.present[:, 0, None, None, None]
-        targets.append(jnp.where(present, predicted[..., 1], 0.0))
     teacher = network.clone(num_sources=1)
     for i, params in enumerate(frozen.teachers):
 
@@ -262,7 +262,7 @@ def pseudo_labels(
         seen = sample.image if same else sample.own[i]
         targets.append(
             for_each(variance_where_present, seen, sample.present[:, i])
-            if zero
+            if config.absent_source == "zero"
             else uncertainty.variance(teacher.apply(params, seen)[1][..., 1])
         )
     return jax.lax.stop_gradient(targets)
