@@ -15,7 +15,7 @@ from qc_jax.scoring.conform import Conformed, conform, normalise, to_grid
 from qc_jax.scoring.predict import Prediction, predict
 
 OVERLAP = 0.5
-"""Of neighbouring windows: part of a log-variance is one number for a window, whose edges fade."""
+"""Of neighbouring windows: instance norm lets a voxel depend on its window, so several are blended."""
 
 
 @dataclasses.dataclass(frozen=True)
