@@ -15,7 +15,7 @@ from qc_jax.scoring.conform import Conformed, conform, normalise, to_grid
 from qc_jax.scoring.predict import Prediction, predict
 
 OVERLAP = 0.5
-"""Of neighbouring windows: instance norm lets a voxel depend on its window, so several are blended."""
+"""Of neighbouring windows: with instance norm a voxel depends on its window, so several count."""
 
 
 @dataclasses.dataclass(frozen=True)
