@@ -7,6 +7,7 @@ which alone writes them.
 
 import contextlib
 import functools
+import itertools
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -101,7 +102,7 @@ def score_jobs(
 
     handed_out: dict[str, Job] = {}
     threads = sum(client.nthreads().values())
-    first = [submit(job) for job, _ in zip(waiting, range(_AHEAD * threads), strict=False)]
+    first = [submit(job) for job in itertools.islice(waiting, _AHEAD * threads)]
     finished = as_completed(first)
     for future in finished:
         job = handed_out.pop(future.key)
