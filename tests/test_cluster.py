@@ -103,6 +103,7 @@ def test_a_lost_worker_costs_no_record(workers, bids, model_path, tmp_path):
         ("dask:tcp://127.0.0.1:9", "no scheduler answers"),
     ],
 )
-def test_schedulers_that_are_none(scheduler, reason):
+def test_schedulers_that_are_none(scheduler, reason, monkeypatch):
+    monkeypatch.setattr(cluster, "_PATIENCE", 2.0)
     with pytest.raises(ConfigError, match=reason), cluster.connect(scheduler, 1):
         pass

@@ -50,7 +50,7 @@ def records(tmp_path_factory, head, model_path):
         jobs,
         folder / "out",
         qc_jax.load_model(model_path),
-        limits=worker.Limits(seconds=40.0, gigabytes=2.5),
+        limits=worker.Limits(seconds=30.0, gigabytes=2.5),
         progress=lambda job, share: shares.append((job.name, share)),
         worker_command=[sys.executable, "-c", WRECKED],
     )
@@ -63,7 +63,7 @@ def records(tmp_path_factory, head, model_path):
         ("raises", "MemoryError: out of memory"),
         ("aborts", "was ended by SIGABRT"),
         ("killed", "was ended by SIGKILL, as the system does where memory runs out"),
-        ("hangs", "took more than 40 s"),
+        ("hangs", "took more than 30 s"),
         ("eats", "took more than 2.5 GB of memory"),
         ("silent", "ended with exit code 3"),
     ],

@@ -22,6 +22,8 @@ from qc_jax.scoring.worker import Limits, Worker
 
 _AHEAD = 2
 """Scans that are handed out for every thread of the cluster: enough that none waits."""
+_PATIENCE = 20.0
+"""Seconds within which a scheduler has to answer."""
 _RETRIES = 2
 """Times that a scan is given to another worker where one was lost with it."""
 
@@ -65,7 +67,7 @@ def connect(scheduler: str, workers: int) -> Iterator[Any]:
                 f"--scheduler={scheduler} is unknown; choose local, dask:ADDRESS or slurm"
             )
         try:
-            client = stack.enter_context(distributed.Client(address, timeout=20))
+            client = stack.enter_context(distributed.Client(address, timeout=_PATIENCE))
         except (OSError, ValueError) as error:
             raise ConfigError(f"no scheduler answers at {address} ({error})") from error
         yield client
