@@ -65,10 +65,10 @@ class Score(_Common):
 
 @dataclasses.dataclass(frozen=True)
 class Study(_Common):
-    """Scores every T1-weighted scan of a BIDS folder (participant), then the study (group)."""
+    """Scores every anatomical scan of a BIDS folder (participant), then the study (group)."""
 
     bids_dir: tyro.conf.Positional[Path] = Path()
-    """Holds sub-*/[ses-*/]anat/*_T1w.nii[.gz]; not needed by the group level."""
+    """Holds sub-*/[ses-*/]anat/*_T1w.nii[.gz]; the group level takes participants.tsv from it."""
     output_dir: tyro.conf.Positional[Path] = Path()
     """Folder for the outputs."""
     analysis_level: tyro.conf.Positional[Literal["participant", "group"]] = "participant"
@@ -77,6 +77,11 @@ class Study(_Common):
     """Subjects, with or without sub-; all by default."""
     session_id: tuple[str, ...] = ()
     """Sessions, with or without ses-; all by default."""
+    suffix: tuple[str, ...] = ("T1w",)
+    """Contrasts to score, as BIDS names them: T1w, T2w, FLAIR, ..."""
+    iqm_dir: str = ""
+    """Group level: also write the scores as MRIQC writes its metrics, a JSON file for each scan in
+    this folder."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,20 +146,28 @@ def _score(arguments: Score) -> int:
         raise ConfigError("no scan is given; name NIfTI files: qc-jax score SCAN...")
     from qc_jax.scoring import bids, group
 
-    code = _score_jobs(bids.plain_jobs(arguments.scans), arguments.output_dir, arguments)
-    group.write_group(arguments.output_dir, group.read_records(arguments.output_dir))
-    print(f"report: {arguments.output_dir / 'group_T1w.html'}", file=sys.stderr)
+    output = arguments.output_dir
+    code = _score_jobs(bids.plain_jobs(arguments.scans), output, arguments)
+    for report in group.write_group(output, group.read_records(output)):
+        print(f"report: {report}", file=sys.stderr)
     return code
 
 
 def _study(arguments: Study) -> int:
-    from qc_jax.scoring import bids, group
+    from qc_jax.scoring import bids, group, iqms
 
     if arguments.analysis_level == "group":
-        group.write_group(arguments.output_dir, group.read_records(arguments.output_dir))
-        print(f"report: {arguments.output_dir / 'group_T1w.html'}", file=sys.stderr)
+        records = group.read_records(arguments.output_dir)
+        participants = group.read_participants(arguments.bids_dir)
+        for report in group.write_group(arguments.output_dir, records, participants):
+            print(f"report: {report}", file=sys.stderr)
+        if arguments.iqm_dir:
+            number = iqms.write_iqms(Path(arguments.iqm_dir), records)
+            print(f"metrics of {number} scans: {arguments.iqm_dir}", file=sys.stderr)
         return 0
-    jobs = bids.bids_jobs(arguments.bids_dir, arguments.participant_label, arguments.session_id)
+    jobs = bids.bids_jobs(
+        arguments.bids_dir, arguments.participant_label, arguments.session_id, arguments.suffix
+    )
     code = _score_jobs(jobs, arguments.output_dir, arguments)
     print(
         f"reports: {arguments.output_dir}/*.html; for the whole study: "

@@ -126,6 +126,23 @@ def test_some_participants_only(study, model_path, tmp_path):
     assert [r["name"] for r in group.read_records(tmp_path / "out")] == ["sub-01_ses-2_T1w"]
 
 
+def test_other_contrasts_and_names_that_collide(head, model_path, tmp_path):
+    bids_folder = tmp_path / "bids"
+    for name in ("sub-03_T1w.nii", "sub-03_T1w.nii.gz", "sub-03_T2w.nii.gz", "sub-03_PDw.nii.gz"):
+        save(bids_folder / "sub-03/anat" / name, head)
+    where = [str(bids_folder), str(tmp_path / "out")]
+    options = ["--suffix", "T1w", "T2w", "--model", str(model_path)]
+    assert cli.main([*where, "participant", *options]) == 0
+    records = group.read_records(tmp_path / "out")
+    assert sorted(record["suffix"] for record in records) == ["T1w", "T1w", "T2w"]
+    maps = [name for record in records for name in record["maps"].values()]
+    assert len(set(maps)) == len(maps) == 3 * 11
+    assert cli.main([*where, "group", "--iqm-dir", str(tmp_path / "iqms")]) == 0
+    assert len(list((tmp_path / "iqms").rglob("*.json"))) == 3
+    report = (tmp_path / "out/sub-03_T2w.html").read_text()
+    assert 'href="group_T2w.html"' in report and (tmp_path / "out/group_T2w.html").exists()
+
+
 def test_scores_do_not_depend_on_how_a_scan_is_stored(head, model_path, tmp_path):
     model = qc_jax.load_model(model_path)
     plain = nib.Nifti1Image(head, np.diag([8.0, 8, 8, 1]))

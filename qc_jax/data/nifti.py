@@ -163,8 +163,14 @@ def _read_bytes(path: Path) -> bytes:
                 )
             return header + file.read(max(needed - len(header), 0))
     except FileNotFoundError as error:
-        target = f", its link leads to {os.readlink(path)}" if os.path.islink(path) else ""
-        raise ScanError(f"{path} does not exist{target}") from error
+        target = os.readlink(path) if os.path.islink(path) else ""
+        if "annex/objects" in target:
+            raise ScanError(
+                f"{path} is not on this disk, only its place in git-annex is; get it with "
+                "`datalad get` or `git annex get`"
+            ) from error
+        where = f", its link leads to {target}" if target else ""
+        raise ScanError(f"{path} does not exist{where}") from error
     except OSError as error:
         raise ScanError(f"{path} cannot be read: {error.strerror}") from error
 

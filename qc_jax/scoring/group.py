@@ -1,27 +1,26 @@
-"""A study at a glance: one table of all records with its data dictionary, and a report.
+"""A study as one table of all records, with its data dictionary.
 
-OUTPUT/group_T1w.tsv     one row for each scan, refused ones with empty scores
-OUTPUT/group_T1w.json    what the columns mean
-OUTPUT/group_T1w.html    distributions, outliers, sortable table
+    OUTPUT/group_<suffix>.tsv       one row for each scan, refused ones with empty scores
+    OUTPUT/group_<suffix>.json      what the columns mean
+    OUTPUT/group_<suffix>.parquet   the same table, typed
+    OUTPUT/group_<suffix>.html      see `group_report`
+
+The suffix is that of BIDS, `T1w` for plain files.
 """
 
-import csv
-import io
 import json
-import urllib.parse
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import polars as pl
 
 from qc_jax.errors import ConfigError, OutputError
-from qc_jax.scoring import outputs
-from qc_jax.scoring.scan_report import environment
+from qc_jax.scoring import group_report, outputs
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_ENOUGH = 8
-"""Scans from which quartiles mean something."""
+_FORMULA = r"^[=+\-@]"
+_NUMBERS = ("predicted_dice", "grey_matter_volume_ml", "grey_matter_volume_error_ml")
 
 
 def read_records(output: Path) -> list[dict[str, Any]]:
@@ -31,9 +30,7 @@ def read_records(output: Path) -> list[dict[str, Any]]:
       ConfigError: there is none.
     """
     records = {}
-    for path in sorted(output.rglob("*.json")):
-        if path.name.startswith("."):
-            continue
+    for path in _possible_records(output):
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -48,76 +45,121 @@ def read_records(output: Path) -> list[dict[str, Any]]:
     return [records[name] for name in sorted(records)]
 
 
-def write_group(output: Path, records: Sequence[dict[str, Any]]) -> None:
-    """Writes table, dictionary and report.
+def _possible_records(output: Path) -> Iterator[Path]:
+    """JSON files that are not the sidecar of a map: of a dozen files a scan, the one to open."""
+    for folder, _, names in os.walk(output):
+        maps = {name.removesuffix(".nii.gz") for name in names if name.endswith(".nii.gz")}
+        for name in names:
+            if name.endswith(".json") and not name.startswith(".") and name[:-5] not in maps:
+                yield Path(folder, name)
 
-    Raises:
-      OutputError: they cannot be written.
+
+def table(records: Sequence[dict[str, Any]], participants: pl.DataFrame | None = None):
+    """The records as a table, one row each, numbers as Float64 and the rest as String.
+
+    Args:
+      records: see `outputs.record_of`.
+      participants: see `read_participants`; its columns come before those on the file.
     """
     rows = [_row(record) for record in records]
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, delimiter="\t", lineterminator="\n", restval="n/a")
-    writer.writeheader()
-    writer.writerows({k: _cell(v) for k, v in row.items()} for row in rows)
-    outputs.write_json(output / "group_T1w.json", {name: _describe(name) for name in columns})
-    names = _score_names(records)
-    table = [*(f"score_{name}" for name in names), "predicted_dice", "grey_matter_volume_ml"]
-    plots = [_plot(name, rows) for name in table if any(name in row for row in rows)]
-    page = (
-        environment()
-        .get_template("group.html")
-        .render(
-            records=records,
-            rows=rows,
-            columns=[c for c in columns if c not in ("file", "reason", "name", "warnings")],
-            plots=plots,
-            describe=_describe,
-            link=lambda name: urllib.parse.quote(f"{name}.html"),
-            refused=[record for record in records if record["status"] == outputs.REFUSED],
-        )
-    )
-    try:
-        for name, content in (("group_T1w.tsv", buffer.getvalue()), ("group_T1w.html", page)):
-            partial = output / f".{name}"
-            partial.write_text(content, encoding="utf-8", errors="backslashreplace")
-            partial.replace(output / name)
-    except OSError as error:
-        raise OutputError(f"{output} cannot be written ({error.strerror})") from error
+    columns = dict.fromkeys(name for row in rows for name in row)
+    schema = {name: pl.Float64 if _is_number(name) else pl.String for name in columns}
+    found = pl.from_dicts(rows, schema=schema)
+    if participants is not None and "sub" in found.columns:
+        found = found.join(participants, on="sub", how="left", maintain_order="left")
+    last = ("warnings", "reason", "file")
+    return found.select(*(name for name in found.columns if name not in last), *last)
 
 
-def _score_names(records: Sequence[dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(name for record in records for name in record.get("scores", {})))
+def _is_number(column: str) -> bool:
+    return column.startswith(("score_", "percentile_")) or column in _NUMBERS
 
 
 def _row(record: dict[str, Any]) -> dict[str, Any]:
     row = {"name": record["name"], **record["entities"], "status": record["status"]}
     if record["status"] == outputs.SCORED:
-        row |= {
-            key: record[key]
-            for key in (
-                "sentence",
-                "predicted_dice",
-                "grey_matter_volume_ml",
-                "grey_matter_volume_error_ml",
-            )
-            if key in record
-        }
+        row |= {key: record[key] for key in ("sentence", *_NUMBERS) if key in record}
         row |= {f"score_{name}": value for name, value in record["scores"].items()}
         row |= {f"percentile_{name}": v for name, v in record.get("percentiles", {}).items()}
-    return row | {
+    row |= {
         "warnings": "; ".join(record["warnings"]),
         "reason": record["reason"],
         "file": record["file"],
     }
+    # A name that is no UTF-8 can stand in a record, but in no table.
+    return {
+        key: value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+        for key, value in row.items()
+    }
 
 
-def _cell(value: Any) -> str:
-    """Text for a table; what a spreadsheet would take for a formula is quoted."""
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    text = " ".join(str(value).split()) if any(c in str(value) for c in "\t\r\n") else str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text or "n/a"
+def read_participants(bids_folder: Path) -> pl.DataFrame | None:
+    """The columns of a study's `participants.tsv`, by `sub`; None where there is no such file.
+
+    Raises:
+      ConfigError: it is no table with one row for each `participant_id`.
+    """
+    path = bids_folder / "participants.tsv"
+    if not path.is_file():
+        return None
+    try:
+        found = pl.read_csv(path, separator="\t", null_values="n/a", infer_schema=False)
+        subjects = found["participant_id"].str.strip_prefix("sub-")
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ConfigError(
+            f"{path} cannot be read ({reason}); it has to be a table with tabs and a column "
+            "participant_id"
+        ) from error
+    if subjects.is_duplicated().any():
+        twice = subjects.filter(subjects.is_duplicated())[0]
+        raise ConfigError(f"{path} has more than one row for sub-{twice}; leave one")
+    others = found.drop("participant_id")
+    return others.rename(lambda name: f"participant_{name}").with_columns(sub=subjects)
+
+
+def write_group(
+    output: Path, records: Sequence[dict[str, Any]], participants: pl.DataFrame | None = None
+) -> list[Path]:
+    """Writes table, dictionary and report for every suffix among the records.
+
+    Returns:
+      The reports.
+
+    Raises:
+      OutputError: they cannot be written.
+    """
+    reports = []
+    for suffix in sorted({record["suffix"] for record in records}):
+        found = table([r for r in records if r["suffix"] == suffix], participants)
+        name = f"group_{suffix}"
+        described = {column: describe(column) for column in found.columns}
+        outputs.write_json(output / f"{name}.json", described)
+        page = group_report.page(found, described, f"{name}.tsv")
+        try:
+            _replace(output / f"{name}.parquet", found.write_parquet)
+            _replace(output / f"{name}.tsv", lambda path, found=found: _write_tsv(found, path))
+            _replace(output / f"{name}.html", lambda path, page=page: path.write_text(page))
+        except OSError as error:
+            raise OutputError(f"{output} cannot be written ({error.strerror})") from error
+        reports.append(output / f"{name}.html")
+    return reports
+
+
+def _replace(path: Path, write) -> None:
+    """Written beside and renamed, so that the file is always whole."""
+    partial = path.with_name("." + path.name)
+    write(partial)
+    partial.replace(path)
+
+
+def _write_tsv(found: pl.DataFrame, path: Path) -> None:
+    """With six digits; text that a spreadsheet would take for a formula is quoted."""
+    text = pl.selectors.string().str.replace_all(r"[\t\r\n]+", " ").str.strip_chars()
+    safe = text.str.replace(_FORMULA, "'${0}").replace("", None)
+    rounded = pl.selectors.float().round_sig_figs(6)
+    written = found.with_columns(safe).with_columns(rounded)
+    written.write_csv(path, separator="\t", null_value="n/a", quote_style="never")
 
 
 _COLUMNS = {
@@ -135,42 +177,16 @@ _COLUMNS = {
 }
 
 
-def _describe(column: str) -> dict[str, str]:
-    kind, _, source = column.partition("_")
+def describe(column: str) -> dict[str, str]:
+    """The entry of a column in the data dictionary."""
+    kind, _, what = column.partition("_")
     if kind == "score":
-        text = f"geometric mean of the logits' variance due to {source}; lower is better"
+        text = f"geometric mean of the logits' variance due to {what}; lower is better"
         return {"Description": text, "Units": "logits^2"}
     if kind == "percentile":
-        text = f"percentile of score_{source} within clean reference scans; lower is better"
+        text = f"percentile of score_{what} within clean reference scans; lower is better"
         return {"Description": text, "Units": "%"}
+    if kind == "participant":
+        return {"Description": f"{what}, from participants.tsv"}
     text, units = _COLUMNS.get(column, (f"BIDS entity {column}", None))
     return {"Description": text} | ({"Units": units} if units else {})
-
-
-def _plot(column: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Points of a strip plot, 0 to 100 on both axes; scores on a logarithmic axis."""
-    chosen = [row for row in rows if column in row]
-    values = np.array([row[column] for row in chosen], float)
-    logarithmic = column.startswith("score_")
-    axis = np.log(np.maximum(values, np.finfo(float).tiny)) if logarithmic else values
-    low, high = axis.min(), axis.max()
-    positions = 50 + 0 * axis if high == low else 3 + 94 * (axis - low) / (high - low)
-    heights = 50 + 30 * np.random.default_rng(0).uniform(-1, 1, len(values))
-    first, third = np.quantile(axis, (0.25, 0.75))
-    reach = 1.5 * (third - first)
-    outlying = (axis > third + reach) | (axis < first - reach)
-    if len(values) < _ENOUGH:
-        outlying[:] = False
-    return {
-        "column": column,
-        "low": f"{values.min():.3g}",
-        "high": f"{values.max():.3g}",
-        "logarithmic": logarithmic,
-        "points": [
-            {"x": x, "y": y, "name": row["name"], "value": f"{v:.4g}", "outlier": bool(o)}
-            for x, y, row, v, o in zip(
-                positions.tolist(), heights.tolist(), chosen, values, outlying, strict=True
-            )
-        ],
-        "outliers": [row["name"] for row, o in zip(chosen, outlying, strict=True) if o],
-    }

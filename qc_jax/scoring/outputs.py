@@ -39,6 +39,7 @@ class Job:
       prefix: of its maps' names.
       name: of the record and of the report, unique in the output folder.
       entities: subject, session, ...; empty for a plain file.
+      suffix: contrast, as BIDS names it; its scans share a group table.
     """
 
     scan: Path
@@ -46,6 +47,7 @@ class Job:
     prefix: str
     name: str
     entities: dict[str, str]
+    suffix: str = "T1w"
 
 
 def write_maps(
@@ -156,6 +158,8 @@ def _identity(job: Job, model: Model) -> dict[str, Any]:
     return {
         "name": job.name,
         "file": str(job.scan),
+        "folder": str(job.folder),
+        "suffix": job.suffix,
         "stamp": _stamp(job.scan),
         "entities": job.entities,
         "model": model.path.stem,

@@ -1,0 +1,106 @@
+"""The report of a study: distributions, outliers, and a table that can be sorted.
+
+Of a few thousand scans every one is a point; of more, counts are drawn, with the furthest outliers
+as points, and the table holds the scans that are predicted worst.
+"""
+
+import urllib.parse
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from qc_jax.scoring import outputs
+from qc_jax.scoring.scan_report import environment
+
+_ENOUGH = 8
+"""Scans from which quartiles mean something."""
+_MOST = 2000
+"""Scans up to which each is shown: what a browser draws and sorts without a wait."""
+_OUTLIERS = 50
+"""Points for the furthest outliers, where not every scan is one."""
+_BINS = 60
+
+
+def page(found: pl.DataFrame, described: Mapping[str, Mapping[str, str]], table_file: str) -> str:
+    """The report as HTML.
+
+    Args:
+      found: see `group.table`.
+      described: the data dictionary.
+      table_file: name of the table beside the report.
+    """
+    refused = found.filter(pl.col("status") == outputs.REFUSED)
+    plotted = [name for name in found.columns if name.startswith("score_")]
+    plotted += [n for n in ("predicted_dice", "grey_matter_volume_ml") if n in found.columns]
+    rows = _worst_first(found) if found.height > _MOST else found
+    hidden = ("file", "reason", "name", "warnings")
+    columns = [c for c in found.columns if c not in hidden and not c.startswith("percentile_")]
+    return (
+        environment()
+        .get_template("group.html")
+        .render(
+            number=found.height,
+            number_refused=refused.height,
+            refused=refused.head(_MOST).select("name", "reason").to_dicts(),
+            rows=rows.head(_MOST).to_dicts(),
+            columns=columns,
+            plots=[_plot(name, found.select("name", name).drop_nulls()) for name in plotted],
+            described=described,
+            link=lambda name: urllib.parse.quote(f"{name}.html"),
+            table_file=table_file,
+        )
+    )
+
+
+def _worst_first(found: pl.DataFrame) -> pl.DataFrame:
+    if "predicted_dice" in found.columns:
+        return found.sort("predicted_dice", nulls_last=True)
+    if "score_task" in found.columns:
+        return found.sort("score_task", descending=True, nulls_last=True)
+    return found
+
+
+def _plot(column: str, found: pl.DataFrame) -> dict[str, Any]:
+    """A strip of points, or bars of counts with outliers; 0 to 100 on both axes, scores on a
+    logarithmic one."""
+    values = found[column].to_numpy()
+    logarithmic = column.startswith("score_")
+    axis = np.log(np.maximum(values, np.finfo(float).tiny)) if logarithmic else values
+    low, high = axis.min(), axis.max()
+    positions = np.full(len(axis), 50.0) if high == low else 3 + 94 * (axis - low) / (high - low)
+    heights = 50 + 30 * np.random.default_rng(0).uniform(-1, 1, len(values))
+    first, third = np.quantile(axis, (0.25, 0.75))
+    beyond = np.maximum(axis - third, first - axis) - 1.5 * (third - first)
+    outlying = (beyond > 0) & (len(values) >= _ENOUGH)
+    shown, bars = np.arange(len(values)), []
+    if len(values) > _MOST:
+        shown = np.argsort(-beyond)[: min(_OUTLIERS, outlying.sum())]
+        counts, edges = np.histogram(positions, bins=_BINS, range=(0, 100))
+        bars = [
+            {"x": float(x), "height": 100 * float(count / counts.max()), "count": int(count)}
+            for x, count in zip(edges[:-1], counts, strict=True)
+            if count
+        ]
+    points = [
+        {
+            "x": float(positions[i]),
+            "y": float(heights[i]),
+            "name": found["name"][int(i)],
+            "value": f"{values[i]:.4g}",
+            "outlier": bool(outlying[i]),
+        }
+        for i in shown
+    ]
+    return {
+        "column": column,
+        "low": f"{values.min():.3g}",
+        "high": f"{values.max():.3g}",
+        "logarithmic": logarithmic,
+        "bars": bars,
+        "bar_width": 100 / _BINS,
+        "points": points,
+        "number_outlying": int(outlying.sum()),
+        "outliers": [point["name"] for point in points if point["outlier"]],
+    }

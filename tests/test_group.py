@@ -1,0 +1,113 @@
+"""The group level: table, report at any size, participants, MRIQC's metrics."""
+
+import hashlib
+import json
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from experiments.benchmarks import study
+from qc_jax.errors import ConfigError
+from qc_jax.scoring import group, iqms
+
+
+@pytest.fixture
+def records():
+    """Ten scans, the last of them refused, the first far out."""
+    made = [
+        study.record(np.random.default_rng(0), index, refused=index == 9) for index in range(10)
+    ]
+    made[0]["scores"]["blur"] = 50.0
+    return made
+
+
+def test_the_parquet_table_holds_what_the_tsv_holds(records, tmp_path):
+    assert group.write_group(tmp_path, records) == [tmp_path / "group_T1w.html"]
+    typed = pl.read_parquet(tmp_path / "group_T1w.parquet").to_pandas()
+    text = pd.read_csv(tmp_path / "group_T1w.tsv", sep="\t", dtype={"sub": str})
+    assert list(typed.columns) == list(text.columns) and len(typed) == len(text) == 10
+    np.testing.assert_allclose(typed["score_blur"], text["score_blur"], rtol=1e-5)
+    assert typed["score_blur"].isna().sum() == 1
+    dictionary = json.loads((tmp_path / "group_T1w.json").read_text())
+    assert set(dictionary) == set(typed.columns)
+
+
+def test_text_is_no_formula_and_no_new_line(records, tmp_path):
+    records[0]["warnings"] = ["=cmd|' /C calc'!A0\n\tnext"]
+    records[1]["file"] = "\udcff.nii"
+    group.write_group(tmp_path, records)
+    table = pd.read_csv(tmp_path / "group_T1w.tsv", sep="\t", quoting=3)
+    assert len(table) == 10 and table["warnings"][0] == "'=cmd|' /C calc'!A0 next"
+    assert table["file"][1] == r"\udcff.nii"
+
+
+def test_contrasts_have_tables_of_their_own(records, tmp_path):
+    for record in records[:4]:
+        record["suffix"] = "T2w"
+    reports = group.write_group(tmp_path, records)
+    assert [path.name for path in reports] == ["group_T1w.html", "group_T2w.html"]
+    assert pl.read_parquet(tmp_path / "group_T2w.parquet").height == 4
+
+
+def test_participants_are_joined_by_subject(records, tmp_path):
+    (tmp_path / "participants.tsv").write_text(
+        f"participant_id\tage\tsite\nsub-{records[2]['entities']['sub']}\t63\tLondon\nsub-x\tn/a\tn/a\n"
+    )
+    joined = group.table(records, group.read_participants(tmp_path))
+    assert joined["participant_site"].to_list() == 3 * ["London"] + 7 * [None]
+    assert joined["name"].to_list() == [record["name"] for record in records]
+    assert group.read_participants(tmp_path / "none") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "empty"),
+        ("age\n3\n", "participant_id"),
+        ("participant_id\na\na\n", "more than one row"),
+    ],
+)
+def test_participants_that_are_no_table(content, reason, tmp_path):
+    (tmp_path / "participants.tsv").write_text(content)
+    with pytest.raises(ConfigError, match=reason):
+        group.read_participants(tmp_path)
+
+
+def test_a_large_study_is_counted_and_not_drawn_scan_by_scan(tmp_path):
+    rng = np.random.default_rng(0)
+    made = [study.record(rng, index, refused=index % 100 == 0) for index in range(5000)]
+    made[7]["predicted_dice"] = 0.01
+    group.write_group(tmp_path, made)
+    page = (tmp_path / "group_T1w.html").read_text()
+    assert len(page) < 3e6 and page.count('<rect class="bar"') > 100
+    assert f'href="{made[7]["name"]}.html"' in page and "predicted worst" in page
+    assert pl.read_parquet(tmp_path / "group_T1w.parquet").height == 5000
+
+
+def test_records_are_found_beside_sidecars_and_broken_files(records, tmp_path):
+    for record in records:
+        (tmp_path / f"{record['name']}.json").write_text(json.dumps(record))
+    (tmp_path / "map.nii.gz").write_bytes(b"")
+    (tmp_path / "map.json").write_text(json.dumps(records[0] | {"name": "sidecar"}))
+    (tmp_path / "broken.json").write_text("{")
+    assert [r["name"] for r in group.read_records(tmp_path)] == [r["name"] for r in records]
+
+
+def test_metrics_as_mriqc_writes_them(records, tmp_path):
+    scan = tmp_path / "scan.nii"
+    scan.write_bytes(b"voxels")
+    records[0]["file"] = str(scan)
+    assert iqms.write_iqms(tmp_path / "iqms", records) == 9
+    path = tmp_path / "iqms" / records[0]["folder"] / f"{records[0]['name']}.json"
+    found = json.loads(path.read_text())
+    assert found["bids_meta"] == {
+        "modality": "T1w",
+        "subject_id": records[0]["entities"]["sub"],
+        "session_id": records[0]["entities"]["ses"],
+    }
+    assert found["provenance"]["md5sum"] == hashlib.md5(b"voxels").hexdigest()
+    numbers = {k: v for k, v in found.items() if k not in ("bids_meta", "provenance")}
+    assert numbers["qcjax_score_blur"] == 50.0
+    assert all(isinstance(value, float) for value in numbers.values())
