@@ -20,7 +20,8 @@ from qc_jax.errors import QcJaxError
 VARIANTS: dict[str, dict[str, Any]] = {
     "as shipped": {},
     "teachers see the student's image": {"teacher_input": "same"},
-    "absent sources as the teachers say": {"absent_source": "teacher", "absent_weight": 1.0},
+    "L1 in the student, as in Eq. 7": {"student_consistency_norm": 1},
+    "absent sources as the teachers say": {"absent_source": "teacher"},
     "variances compared, not their logs": {"student_consistency_of": "variance"},
     "no consistency in the student": {"student_consistency_weight": 0.0},
     "no L_grad": {"gradient_weight": 0.0},

@@ -41,12 +41,12 @@ def export(arguments: Arguments) -> None:
     """Reads the run, scores validation scans, writes weights and calibration."""
     from rich.progress import track
 
-    from experiments import evaluate, train
+    from experiments import build, evaluate, train
     from qc_jax import data
     from qc_jax.data import cache
 
     config = read_config(arguments.run_dir)
-    sources = train.chosen_sources(config)
+    sources = build.chosen_sources(config)
     params = train.load_params(config, arguments.run_dir, "student", len(sources), None)
     if params is None:
         raise CheckpointError(f"{arguments.run_dir} holds no student that is trained to its end")
@@ -61,7 +61,7 @@ def export(arguments: Arguments) -> None:
     )
     split = json.loads((arguments.run_dir / "splits.json").read_text())
     held_back = [subject for subject in subjects if subject.name in split["validation"]]
-    model = train.model_of(config, arguments.output, params, sources)
+    model = build.model_of(config, arguments.output, params, sources)
     # Other draws than those by which the run was judged.
     steps = iter(
         track(range(len(held_back) * arguments.draws * (1 + len(sources))), "scans", transient=True)
@@ -69,8 +69,35 @@ def export(arguments: Arguments) -> None:
     scored = evaluate.score_scans(
         model, held_back, sources, arguments.draws, config.seed + 1, advance=lambda: next(steps)
     )
-    model = train.export(config, model, scored)
+    model = write_weights(config, model, scored)
     print(f"{model.path}: SHA-256 {model.sha256}, {model.path.stat().st_size / 2**20:.1f} MB")
+
+
+def write_weights(config: Config, model, scored):
+    """Writes a student as weights that can be scored with, calibrated on validation scans.
+
+    Args:
+      config: of its run.
+      model: not calibrated yet; its path is where it is written.
+      scored: validation scans, see `evaluate.score_scans`.
+
+    Returns:
+      The calibrated model.
+    """
+    from qc_jax.models import save_model
+    from qc_jax.scoring import calibration
+
+    training_facts = {
+        "data": "label maps" if config.data.startswith("labels:") else "images with labels",
+        "steps": f"task {config.steps_task}, each teacher {config.steps_teachers}, "
+        f"student {config.steps_student}",
+        "validation scans": len(scored),
+    }
+    if not config.data:
+        training_facts["data"] = "embedded population"
+    several = len({scan.subject for scan in scored}) > 1
+    known = calibration.fit(scored, model.description.sources) if several else {}
+    return save_model(model.path, model.description, model.params, training_facts, known)
 
 
 def read_config(folder: Path) -> Config:

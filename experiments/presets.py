@@ -95,8 +95,9 @@ class Config:
     absent_source: Literal["teacher", "zero"] = "zero"
     """What the student's variance of a source that the image does not carry is compared to: what
     the teacher says of the clean image, or zero."""
-    absent_weight: float = 0.25
-    """Weight of that comparison; an image carries most sources not."""
+    student_consistency_norm: Literal[1, 2] = 2
+    """1 for Eq. 7 as it stands, 2 for the mean square in the place of L1: with L1 the student
+    learns of each source what most images have of it, which is nothing."""
     consistency_weight: float = 1.0
     """Weight of every consistency term in the teachers."""
     student_consistency_weight: float = 1.0
@@ -156,7 +157,7 @@ PRESETS: dict[str, Config] = {
         level_head=False,
         student_consistency_of="variance",
         absent_source="teacher",
-        absent_weight=1.0,
+        student_consistency_norm=1,
         steps_task=30_000,
         steps_teachers=30_000,
         steps_student=30_000,

@@ -1,5 +1,6 @@
 """Trains and evaluates: `python -m experiments.run --stage=teachers`."""
 
+import contextlib
 import dataclasses
 import errno
 import importlib.metadata
@@ -32,6 +33,14 @@ class Arguments:
     """Defaults of all fields below."""
     run_dir: Annotated[str, tyro.conf.arg(metavar="DIR")] = "runs/demo"
     """Folder of the run: configuration, checkpoints, metrics, figures, summary."""
+    coordinator: Annotated[str, tyro.conf.arg(metavar="HOST:PORT")] = ""
+    """Train over several processes that share the folder, this one among them: where process 0
+    listens, or auto to learn it and both numbers from SLURM, Open MPI or the TPU. Nothing is
+    measured then; --stage=evaluate does that in one process."""
+    processes: int = 1
+    """How many processes there are."""
+    process: int = 0
+    """Which of them this is, from 0."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -69,14 +78,18 @@ def run(arguments: Arguments) -> None:
     # jax and all that needs it are imported here, so that --help and usage errors are quick.
     from rich.console import Console
 
-    from experiments import run_folder, train
+    from experiments import build, hosts, run_folder
     from experiments.signals import stop_on_signal
     from qc_jax import data
     from qc_jax.data import cache
 
     config, folder = arguments.config, Path(arguments.run_dir).expanduser()
     console = Console(stderr=True)
-    train.check(config)
+    build.check(config)
+    if arguments.coordinator:
+        if arguments.stage == "evaluate":
+            raise ConfigError("--stage=evaluate is for one process: leave --coordinator out")
+        hosts.join(arguments.coordinator, arguments.processes, arguments.process)
     cache.use_compilation_cache()
     console.print(f"[bold]qc_jax[/] {arguments.stage}, preset {arguments.preset}, in {folder}")
     subjects = data.load_subjects(
@@ -87,26 +100,39 @@ def run(arguments: Arguments) -> None:
         config.seed,
         cache.default_folder(),
     )
-    run_folder.claim(folder, config)
-    with run_folder.lock(folder), stop_on_signal() as stop:
+    with contextlib.ExitStack() as stack:
+        if hosts.is_first():
+            run_folder.claim(folder, config)
+            stack.enter_context(run_folder.lock(folder))
+        hosts.wait("the folder is claimed")
+        run_folder.claim(folder, config)
+        stop = stack.enter_context(stop_on_signal())
         _run_stages(arguments.stage, config, folder, subjects, console, stop)
+    if arguments.coordinator:
+        print(f"trained; to measure it: --stage=evaluate --run-dir={folder}, in one process")
+        return
     _print_table(run_folder.read_summary(folder), Console())
     print(f"summary: {folder / 'summary.json'}   figures: {folder / 'figures'}")
 
 
 def _run_stages(last: Stage, config: Config, folder: Path, subjects, console, stop) -> None:
     """Trains and evaluates all stages up to the last, as far as that was not done before."""
-    from experiments import run_folder, train
+    import jax
+
+    from experiments import build, hosts, run_folder, train
     from qc_jax import data, training
     from qc_jax.data import cache
 
     started = time.monotonic()
-    sources = train.chosen_sources(config)
+    sources = build.chosen_sources(config)
     names = [subject.name for subject in subjects]
     if config.split:
         wanted_split = data.read_split(Path(config.split), names)
     else:
         wanted_split = data.split_subjects(names, config.seed)
+    if hosts.is_first():
+        run_folder.split(folder, wanted_split)
+    hosts.wait("the split is written")
     split = run_folder.split(folder, wanted_split)
     part = {
         name: [subject for subject in subjects if subject.name in members]
@@ -143,8 +169,9 @@ def _run_stages(last: Stage, config: Config, folder: Path, subjects, console, st
                 config, folder, stage, part["train"], seen, frozen, console, stop
             )
             console.print(f"{stage} trained in {time.monotonic() - begun:.0f} s")
-        stop.check()
-        if params[stage] is None:
+        if hosts.any_of(stop.requested):
+            stop.end()
+        if params[stage] is None or jax.process_count() > 1:
             continue
         if last == "evaluate" or not _evaluated(folder, stage):
             worked = True
@@ -155,6 +182,8 @@ def _run_stages(last: Stage, config: Config, folder: Path, subjects, console, st
         raise ConfigError(
             f"{folder} holds no trained network; train one with --stage=task, teachers or all"
         )
+    if jax.process_count() > 1:
+        return
     if not worked:
         console.print("finished before, with this very configuration: nothing to do")
     else:
@@ -187,13 +216,13 @@ def _evaluate(config, folder, stage, params, subjects, sources, console, stop) -
     import jax
     import numpy as np
 
-    from experiments import evaluate, figures, run_folder, train
+    from experiments import build, evaluate, export, figures, run_folder
     from qc_jax import augment, data
     from qc_jax.scoring import preview, scan
 
     begun = time.monotonic()
     seen = _sources_of(stage, sources)
-    model = train.model_of(config, folder / "student.safetensors", params, seen)
+    model = build.model_of(config, folder / "student.safetensors", params, seen)
     with console.status(f"{stage}: scoring {len(subjects)} validation subjects"):
         # The student's scores are calibrated, which has to be done as it will score.
         overlap = scan.OVERLAP if stage == "student" else config.overlap
@@ -218,7 +247,7 @@ def _evaluate(config, folder, stage, params, subjects, sources, console, stop) -
                 for i, s in enumerate(seen)
             },
         }
-        train.export(config, model, scored)
+        export.write_weights(config, model, scored)
     else:
         (source,) = seen
         summary.setdefault("teachers", {})[source.name] = {

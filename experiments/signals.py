@@ -3,6 +3,7 @@
 import contextlib
 import signal
 from collections.abc import Iterator
+from typing import NoReturn
 
 from qc_jax.errors import QcJaxError
 
@@ -35,7 +36,11 @@ class Stop:
     def check(self) -> None:
         """Raises StoppedError where a signal has arrived."""
         if self._arrived:
-            raise StoppedError(self._arrived[0])
+            self.end()
+
+    def end(self) -> NoReturn:
+        """Raises StoppedError, for a signal that may have arrived in another process."""
+        raise StoppedError(self._arrived[0] if self._arrived else signal.SIGTERM)
 
 
 @contextlib.contextmanager

@@ -7,8 +7,9 @@ import dataclasses
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -129,6 +130,7 @@ def _dispatch(arguments: list[str]) -> int:
         print(f"qc_jax {qc_jax.__version__}")
         return 0
     commands = {"score": Score, "preview": Preview, "models": Models}
+    run: dict[type, Callable[[Any], int]]
     run = {Score: _score, Study: _study, Preview: _preview, Models: _models}
     kind = commands.get(arguments[0], Study)
     rest = arguments if kind is Study else arguments[1:]

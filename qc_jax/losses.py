@@ -66,6 +66,7 @@ def consistency(
     target: jax.Array,
     gradient_weight: float = 1.0,
     ssim_weight: float = SSIM_WEIGHT,
+    norm: int = 1,
 ) -> jax.Array:
     """Eq. 7: L1 + L_grad + 0.1 L_SSIM between two maps of uncertainty.
 
@@ -74,6 +75,7 @@ def consistency(
       target: the same shape, from the frozen network.
       gradient_weight: 1 in the paper.
       ssim_weight: 0.1 in the paper.
+      norm: 1 in the paper; 2 takes the mean square of the difference instead of L1.
 
     Returns:
       A scalar, 0 for equal maps.
@@ -84,7 +86,7 @@ def consistency(
     chex.assert_rank([predicted, target], 4)
     chex.assert_equal_shape([predicted, target])
     return (
-        jnp.mean(jnp.abs(predicted - target))
+        jnp.mean(jnp.abs(predicted - target) ** norm)
         + gradient_weight * gradient_loss(predicted, target)
         + ssim_weight * ssim_loss(predicted, target)
     )
@@ -93,7 +95,8 @@ def consistency(
 def gradient_loss(predicted: jax.Array, target: jax.Array) -> jax.Array:
     """L_grad: L1 of the differences between neighbouring voxels, summed over the three axes."""
     difference = predicted - target
-    return sum(jnp.mean(jnp.abs(jnp.diff(difference, axis=axis))) for axis in (1, 2, 3))
+    along = [jnp.mean(jnp.abs(jnp.diff(difference, axis=axis))) for axis in (1, 2, 3)]
+    return jnp.sum(jnp.stack(along))
 
 
 def ssim_loss(predicted: jax.Array, target: jax.Array) -> jax.Array:
@@ -131,5 +134,6 @@ def ssim(
 def _mean_3x3x3(x: jax.Array) -> jax.Array:
     for axis in (1, 2, 3):
         size = x.shape[axis] - 2
-        x = sum(jax.lax.slice_in_dim(x, k, k + size, axis=axis) for k in range(3)) / 3.0
+        first, middle, last = (jax.lax.slice_in_dim(x, k, k + size, axis=axis) for k in range(3))
+        x = (first + middle + last) / 3.0
     return x

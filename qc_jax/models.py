@@ -170,5 +170,5 @@ def _description(fields: dict[str, Any]) -> Description:
     names = {field.name for field in dataclasses.fields(Description)}
     if set(fields) != names:
         raise KeyError(", ".join(sorted(set(fields) ^ names)))
-    tuples = {n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()}
+    tuples: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()}
     return Description(**tuples)

@@ -8,6 +8,7 @@ convolutions without norm read the last features.
 Images are `(B, X, Y, Z, 1)` float32, log-variances `(B, X, Y, Z, 1 + N)` with the task first.
 """
 
+import functools
 from collections.abc import Sequence
 
 import chex
@@ -18,6 +19,9 @@ import jax.numpy as jnp
 from qc_jax import conv
 
 _EPSILON = 1e-5
+_LOG_SPREAD_MEAN, _LOG_SPREAD_SCALE, _BOTTLENECK_SCALE = 0.5, 0.35, 4.0
+"""Typical of a trained task network: what the level head sees has about unit spread, without which
+it learns to tell artefacts apart many times more slowly."""
 
 
 class UNet(nn.Module):
@@ -29,8 +33,9 @@ class UNet(nn.Module):
       base_features: channels of the first level; every level below doubles them.
       depth: number of levels; the input has to be divisible by `2 ** (depth - 1)`.
       level_head: adds to every log-variance a coarse map, a value for each voxel of the bottleneck
-        that depends on the spread of every encoder channel around it, before the norm.  Instance
-        norm removes exactly this level from a window, and the noise level is just that.
+        that depends on the spread of every encoder channel there and in the whole window, before
+        the norm.  Instance norm removes exactly this level from a window, and the noise level is
+        just that.
     """
 
     num_sources: int = 0
@@ -61,11 +66,12 @@ class UNet(nn.Module):
         for level, width in enumerate(features[:-1]):
             for half in ("first", "second"):
                 x, convolved = self._layer([x], width, f"encoder_{level}_{half}")
-                levels.append(local_log_spread(convolved, 2 ** (self.depth - 1 - level)))
+                spread = local_log_spread(convolved, 2 ** (self.depth - 1 - level))
+                levels.append((spread - _LOG_SPREAD_MEAN) / _LOG_SPREAD_SCALE)
             skips.append(x)
             x = max_pool(x)
         x, convolved = self._layer([x], features[-1], "bottleneck_first")
-        levels.append(convolved)
+        levels.append(convolved / _BOTTLENECK_SCALE)
         if self.depth > 1:
             x, _ = self._layer([x], features[-2], "bottleneck_second")
         for level in reversed(range(self.depth - 1)):
@@ -94,16 +100,19 @@ class UNet(nn.Module):
         )
         scale = self.param(f"{name}_scale", nn.initializers.ones, (width,))
         bias = self.param(f"{name}_bias", nn.initializers.zeros, (width,))
-        first, out = 0, 0.0
+        parts, first = [], 0
         for x in inputs:
             last = first + x.shape[-1]
-            out += conv.conv3d(x, kernel[..., first:last, :])
+            parts.append(conv.conv3d(x, kernel[..., first:last, :]))
             first = last
+        out = functools.reduce(jnp.add, parts)
         return leaky_relu(instance_norm(out, scale, bias)), out
 
     def _level(self, levels: jax.Array) -> jax.Array:
         """Levels for each voxel of the bottleneck to the coarse map, `(B, X, Y, Z, 1 + N)`."""
-        hidden = leaky_relu(nn.Dense(32, name="level_hidden")(levels))
+        window = jnp.broadcast_to(jnp.mean(levels, axis=(1, 2, 3), keepdims=True), levels.shape)
+        levels = jnp.concatenate([levels, window], axis=-1)
+        hidden = leaky_relu(nn.Dense(64, name="level_hidden")(levels))
         out = nn.Dense(
             1 + self.num_sources, name="level_out", kernel_init=nn.initializers.normal(1e-2)
         )(hidden)

@@ -4,6 +4,7 @@ Logits are `(..., K)`; a variance is `(...)` and belongs to all K logits of its 
 predicts s = log variance, so that variance = exp(s) is positive whatever it predicts.
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -15,27 +16,27 @@ VARIANCE_FLOOR = 0.01
 voxel whose class is 99.5 % sure has that."""
 
 
-def variance(log_variance: jax.Array) -> jax.Array:
+def variance(log_variance: chex.Array) -> jax.Array:
     """exp(s), with s held within `LOG_VARIANCE_LIMIT`; any shape."""
     return jnp.exp(jnp.clip(log_variance, -LOG_VARIANCE_LIMIT, LOG_VARIANCE_LIMIT))
 
 
-def total_variance(log_variance: jax.Array) -> jax.Array:
+def total_variance(log_variance: chex.Array) -> jax.Array:
     """Task plus all sources (the variance sum law of section 3), `(..., 1 + N)` to `(...)`."""
     return jnp.sum(variance(log_variance), axis=-1)
 
 
-def scaled_softmax(logits: jax.Array, variance: jax.Array) -> jax.Array:
+def scaled_softmax(logits: chex.Array, variance: chex.Array) -> jax.Array:
     """Eq. 1: softmax(f / variance), `(..., K)` and `(...)` to `(..., K)`."""
     return jax.nn.softmax(logits / variance[..., None], axis=-1)
 
 
-def entropy(probabilities: jax.Array) -> jax.Array:
+def entropy(probabilities: chex.Array) -> jax.Array:
     """H = -sum p log p in nats, `(..., K)` to `(...)`, within [0, log K]; p = 0 counts as 0."""
     return jnp.sum(jax.scipy.special.entr(probabilities), axis=-1)
 
 
-def variance_from_entropy(entropy: jax.Array) -> jax.Array:
+def variance_from_entropy(entropy: chex.Array) -> jax.Array:
     """Variance of the Gaussian of that differential entropy, H = 1/2 log(2 pi e variance).
 
     The relation is one for a continuous variable.  A voxel of two classes has H <= log 2, so that
@@ -45,6 +46,6 @@ def variance_from_entropy(entropy: jax.Array) -> jax.Array:
     return jnp.exp(2.0 * entropy) / (2.0 * jnp.pi * jnp.e)
 
 
-def entropy_from_variance(variance: jax.Array) -> jax.Array:
+def entropy_from_variance(variance: chex.Array) -> jax.Array:
     """Inverse of `variance_from_entropy`; variance > 0."""
     return 0.5 * jnp.log(2.0 * jnp.pi * jnp.e * variance)

@@ -89,6 +89,8 @@ def test_eq_7_against_numpy():
     expected = l1 + gradient + 0.1 * (1 - ssim.mean())
     assert losses.consistency(a, b) == pytest.approx(expected, abs=1e-4)
     assert losses.consistency(a, b, 0.0, 0.0) == pytest.approx(l1, abs=1e-6)
+    squares = np.mean((np.asarray(a) - np.asarray(b)) ** 2)
+    assert losses.consistency(a, b, 0.0, 0.0, norm=2) == pytest.approx(squares, abs=1e-6)
     assert losses.consistency(a, a) == pytest.approx(0, abs=1e-5)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import qc_jax
-from experiments import export, presets, run, run_folder, train
+from experiments import build, export, presets, run, run_folder, train
 from qc_jax import data, training
 from qc_jax.augment import SOURCES
 from qc_jax.errors import ConfigError
@@ -381,7 +381,7 @@ def test_one_step_of_the_large_presets_has_the_right_shapes(preset, stage):
     """Traced, not run: a step of `paper` takes minutes on a CPU."""
     config = presets.PRESETS[preset]
     sources = {"task": (), "teachers/noise": SOURCES[1:2], "student": SOURCES}[stage]
-    fresh = lambda n: jax.eval_shape(lambda: train.fresh_state(config, "task", n))  # noqa: E731
+    fresh = lambda n: jax.eval_shape(lambda: build.fresh_state(config, "task", n))  # noqa: E731
     state, task, teacher = fresh(len(sources)), fresh(0).params, fresh(1).params
     key = jax.random.key(0)
 
@@ -391,7 +391,7 @@ def test_one_step_of_the_large_presets_has_the_right_shapes(preset, stage):
             teachers = (teacher,) * len(sources) if stage == "student" else ()
             frozen = training.Frozen(task, teachers)
         mesh = training.data_mesh(1)
-        return train.step_of(config, stage, mesh, sources, frozen)(state, key, batch)
+        return build.step_of(config, stage, mesh, sources, frozen)(state, key, batch)
 
     shape = (config.batch_size, *config.field_of_view)
     batch = {

@@ -148,24 +148,6 @@ def test_student_loss_is_eq_5_and_a_term_for_every_variance():
     assert float(found) == pytest.approx(float(expected), rel=1e-4)
 
 
-def test_what_is_asked_of_absent_sources_can_weigh_less():
-    sample = sample_of("student", rate=0.0)
-    _, frozen = stage_parts("student")
-    params = fresh(2).params
-    consistency = {}
-    for weight in (1.0, 0.25, 0.0):
-        config = dataclasses.replace(LOSS, absent_source="zero", absent_weight=weight)
-        _, parts = stages.stage_loss(params, sample, network_of(2), frozen, 0.05, 0, config)
-        consistency[weight] = float(parts["consistency"])
-    task, absent = consistency[0.0], consistency[1.0] - consistency[0.0]
-    variances = jnp.exp(network_of(2).apply(params, sample.image)[1])
-    expected = sum(
-        losses.consistency(variances[..., i], jnp.zeros_like(variances[..., i])) for i in (1, 2)
-    )
-    assert absent == pytest.approx(float(expected), rel=1e-4)
-    assert consistency[0.25] == pytest.approx(task + 0.25 * absent, rel=1e-5)
-
-
 def test_same_input_shows_all_the_students_image():
     sample = sample_of("student", rate=0.999)
     _, frozen = stage_parts("student")

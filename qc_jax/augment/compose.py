@@ -8,6 +8,7 @@ import functools
 import zlib
 from collections.abc import Sequence
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -46,7 +47,7 @@ def draw_severities(key: jax.Array, sources: Sequence[Source], rate: float = 0.5
 
 
 def apply_sources(
-    key: jax.Array, image: jax.Array, sources: Sequence[Source], severities: jax.Array
+    key: jax.Array, image: chex.Array, sources: Sequence[Source], severities: jax.Array
 ) -> jax.Array:
     """Applies every source at its severity; with the same key, a source draws the same details.
 
@@ -64,7 +65,7 @@ def apply_sources(
 
 
 def corrupt(
-    key: jax.Array, image: jax.Array, source: Source, fraction: jax.Array | float
+    key: jax.Array, image: chex.Array, source: Source, fraction: jax.Array | float
 ) -> jax.Array:
     """`(X, Y, Z)` with one artefact at `fraction` of the way from mild to severe."""
     severity = jnp.asarray(source.severity(fraction), jnp.float32)[None]

@@ -71,7 +71,7 @@ def filter_lines(
       transfer: `(line numbers, int (n,)) -> (n,)` real or complex.  The line numbers are in
         `fftfreq` order: 0, 1, ..., -2, -1.
     """
-    factor = 1.0
+    factor = jnp.ones(())
     for a, size in enumerate(k_space.shape):
         lines = np.rint(np.fft.fftfreq(size) * size).astype(int)
         along = tuple(slice(None) if i == a else None for i in range(3))

@@ -4,6 +4,8 @@ Every event is a rigid movement from one moment on; the lines acquired after it 
 head.  The centre of k-space is acquired at rest, so that the labels still fit the image.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,13 +24,15 @@ def move(k_space: jax.Array, degrees: jax.Array, shift: jax.Array) -> jax.Array:
       shift: `(3,)` fraction of the field of view, exact (Fourier's shift theorem).
     """
     image = jnp.real(jnp.fft.ifftn(k_space))
-    rotated = map_coordinates(image, origins(image.shape, degrees), order=1)
+    rotated = map_coordinates(image, tuple(origins(image.shape, degrees)), order=1)
     moved = to_k_space(rotated)
     for axis in range(3):
-        moved = filter_lines(
-            moved, axis, lambda lines, axis=axis: jnp.exp(-2j * jnp.pi * lines * shift[axis])
-        )
+        moved = filter_lines(moved, axis, functools.partial(_shifted, shift[axis]))
     return moved
+
+
+def _shifted(shift: jax.Array, lines: np.ndarray) -> jax.Array:
+    return jnp.exp(-2j * jnp.pi * lines * shift)
 
 
 def replace_lines(
@@ -48,7 +52,7 @@ def replace_lines(
     """
 
     def after(lines: np.ndarray) -> jax.Array:
-        time = 2.0 * lines / len(lines)
+        time = jnp.asarray(2.0 * lines / len(lines))
         return time * jnp.sign(start) > jnp.abs(start)
 
     rest = filter_lines(k_space, axis, lambda lines: jnp.where(after(lines), 0.0, 1.0))

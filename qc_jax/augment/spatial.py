@@ -80,8 +80,8 @@ def random_deformation(
 def _resample(
     image: jax.Array, labels: jax.Array, coordinates: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    moved = map_coordinates(image, coordinates, order=1, mode="constant")
-    return moved, map_coordinates(labels, coordinates, order=0, mode="constant")
+    moved = map_coordinates(image, tuple(coordinates), order=1, mode="constant")
+    return moved, map_coordinates(labels, tuple(coordinates), order=0, mode="constant")
 
 
 def random_transform(

@@ -6,6 +6,7 @@ hippocampus (17, 53), amygdala (18, 54), accumbens (26, 58).  Numbers from 500 t
 whole-head maps: bone (515), marrow and skin (516, 511: fat), eyes (506: fluid), else soft tissue.
 """
 
+import functools
 import hashlib
 from pathlib import Path
 
@@ -57,7 +58,8 @@ def load_label_maps(
         text = f"3 {path.resolve()} {stat.st_size} {stat.st_mtime_ns} {voxel_size} {field_of_view}"
         name = f"labels-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npy"
         subjects[nifti.stem(path)] = cache.load_or_make(
-            cache_folder / name, lambda path=path: read_label_map(path, voxel_size, field_of_view)
+            cache_folder / name,
+            functools.partial(read_label_map, path, voxel_size, field_of_view),
         )
     return subjects
 
@@ -84,10 +86,10 @@ def read_label_map(
             f"{sorted(_NUMBERS['grey_matter'] + _NUMBERS['deep_grey_matter'])} or 1000-2999 occurs"
         )
     centre = nifti.centre_of_box(grey_matter, affine)
-    fractions = [
+    tissues_only = [
         nifti.resample((tissue == t).astype(np.float32), affine, voxel_size, field_of_view, centre)
         for t in range(1, len(TISSUES))
     ]
-    fractions = np.stack(fractions, axis=-1)
+    fractions = np.stack(tissues_only, axis=-1)
     air = 1.0 - fractions.sum(axis=-1, keepdims=True)
     return tissues.to_bytes(np.concatenate([air, fractions], axis=-1))

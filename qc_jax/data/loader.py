@@ -35,7 +35,10 @@ class Subject:
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """An image of this head, `(X, Y, Z)`; of another contrast each time, if it can."""
-        return self.image if self.fractions is None else tissues.draw_image(rng, self.fractions)
+        if self.fractions is not None:
+            return tissues.draw_image(rng, self.fractions)
+        assert self.image is not None, f"{self.name} has neither fractions nor an image"
+        return self.image
 
 
 def load_subjects(
@@ -140,32 +143,41 @@ def split_subjects(names: Sequence[str], seed: int) -> dict[str, list[str]]:
     return {part: split[part] for part in ("train", "validation", "test")}
 
 
-def batches(subjects: Sequence[Subject], batch_size: int, seed: int) -> grain.DatasetIterator:
+def batches(
+    subjects: Sequence[Subject], batch_size: int, seed: int, part: int = 0, parts: int = 1
+) -> grain.DatasetIterator:
     """An endless, shuffled iterator of batches, whose state can be saved and set.
 
     Every epoch shuffles anew and draws new contrasts; all of it depends on `seed` alone.
+
+    Args:
+      subjects: to draw from.
+      batch_size: samples in a batch of this part.
+      seed: of everything random.
+      part: which samples: every `parts`-th from this one on, so that the batches of all parts
+        together are those of one part that is `parts` times as large, whose state is the same.
+      parts: how many processes share a batch.
     """
 
     def draw(index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         subject = subjects[index]
         image = subject.draw(rng)
-        return {"image": image, "labels": subject.labels, "subject": np.int32(index)}
+        return {"image": image, "labels": subject.labels, "subject": np.array(index, np.int32)}
+
+    def with_index(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {**batch, "index": np.arange(part, batch_size * parts, parts, dtype=np.int32)}
 
     dataset = (
         grain.MapDataset.range(len(subjects))
         .seed(seed)
         .shuffle()
         .repeat()
-        .random_map(draw)
+        .random_map(draw)[part::parts]
         .batch(batch_size)
-        .map(_with_index)
+        .map(with_index)
     )
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)
     return iter(dataset.to_iter_dataset(options))
-
-
-def _with_index(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {**batch, "index": np.arange(len(batch["labels"]), dtype=np.int32)}
 
 
 def clean_scans(

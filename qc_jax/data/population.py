@@ -73,7 +73,7 @@ def _template() -> np.ndarray:
 
     brain = ndimage.binary_fill_holes(ndimage.binary_closing(t1 > 0.05, iterations=2))
     outside = ndimage.distance_transform_edt(~brain) * _COARSE
-    fractions = dict.fromkeys(TISSUES, 0.0)
+    fractions = dict.fromkeys(TISSUES, np.zeros((), np.float32))
     inside = ndimage.gaussian_filter(brain.astype(np.float32), 0.5)
     fractions["grey_matter"], fractions["white_matter"] = grey, white
     fractions["fluid"] = np.clip(np.where(outside < 3, 1.0, inside) - grey - white, 0, 1)

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -170,8 +171,8 @@ def _warnings(
         found.append(f"only {min(data.shape)} slices along one axis")
     if extent.min() < 100:
         found.append(f"a field of view of {extent.min():.0f} mm does not hold a head")
-    codes = [image.header[name] for name in ("qform_code", "sform_code") if name in image.header]
-    if codes and not any(codes):
+    header: Any = image.header
+    if isinstance(image, nib.Nifti1Pair) and not (header["qform_code"] or header["sform_code"]):
         found.append("no qform or sform: orientation and left and right are a guess")
     if conformed.mask.mean() > 0.9:
         found.append("no head stands out from the background")

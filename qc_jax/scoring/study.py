@@ -1,5 +1,6 @@
 """Many scans: each gets exactly one record, and none stops the others."""
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -81,4 +82,4 @@ def _score_here(
 ) -> Iterator[dict[str, Any]]:
     with Worker(model, limits, worker_command) as worker:
         for job in jobs:
-            yield worker.score(job, output, sources, lambda share, job=job: progress(job, share))
+            yield worker.score(job, output, sources, functools.partial(progress, job))

@@ -64,7 +64,7 @@ class Worker:
         """
         self._model, self._limits = model, limits
         self._command = list(command) or [sys.executable, "-P", "-m", __name__]
-        self._process: subprocess.Popen | None = None
+        self._process: Any = None  # a Popen with pipes while it runs
         self._received = b""
 
     def __enter__(self) -> "Worker":

@@ -2,7 +2,14 @@
 
 from qc_jax.training.plateau import PlateauConfig
 from qc_jax.training.stages import Frozen, LossConfig, Sample, SampleConfig, make_sample, stage_loss
-from qc_jax.training.step import TrainState, data_mesh, init_state, make_train_step, replicated
+from qc_jax.training.step import (
+    TrainState,
+    data_mesh,
+    init_state,
+    make_train_step,
+    replicated,
+    sharded,
+)
 
 __all__ = [
     "Frozen",
@@ -16,5 +23,6 @@ __all__ = [
     "make_sample",
     "make_train_step",
     "replicated",
+    "sharded",
     "stage_loss",
 ]

@@ -53,7 +53,7 @@ def save(manager: ocp.CheckpointManager, state: TrainState, data: dict[str, Any]
                 manager.delete(other)
         saved = manager.save(step, args=items)
         manager.wait_until_finished()
-        if saved:
+        if saved and jax.process_index() == 0:
             _write_sums(folder / str(step))
     except Exception as error:  # orbax and tensorstore raise many types where a write fails
         free = shutil.disk_usage(folder).free / 2**20

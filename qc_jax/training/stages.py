@@ -61,7 +61,9 @@ class LossConfig:
         of at least `uncertainty.VARIANCE_FLOOR`.
       absent_source: what the student's variance is compared to where the image does not carry the
         source: what the `teacher` says of the clean image, or `zero`.
-      absent_weight: of such a term; where all sources are alike, an image carries most of them not.
+      consistency_norm: 1 as in Eq. 7, or 2 for the mean square in the place of L1.  What is
+        uncertain is then learnt as its mean, not its median, which for a source that most images
+        lack is none at all.
       consistency_weight: of every consistency term.
       gradient_weight: of L_grad in Eq. 7.
       ssim_weight: of L_SSIM in Eq. 7.
@@ -71,7 +73,7 @@ class LossConfig:
     teacher_input: Literal["own", "same"] = "own"
     consistency_of: Literal["variance", "log_variance"] = "variance"
     absent_source: Literal["teacher", "zero"] = "teacher"
-    absent_weight: float = 1.0
+    consistency_norm: Literal[1, 2] = 1
     consistency_weight: float = 1.0
     gradient_weight: float = 1.0
     ssim_weight: float = losses.SSIM_WEIGHT
@@ -206,16 +208,14 @@ def stage_loss(
         # The target is held above the floor, not the prediction: that one keeps its gradient.
         predicted = jnp.log(predicted)
         targets = [jnp.log(jnp.maximum(t, uncertainty.VARIANCE_FLOOR)) for t in targets]
-    term = jax.vmap(
-        lambda of, to: losses.consistency(
-            of[None], to[None], config.gradient_weight, config.ssim_weight
-        )
-    )
-    # The task first, which is always there.
-    present = jnp.pad(sample.present, ((0, 0), (1, 0)), constant_values=True)
-    weight = jnp.where(present, 1.0, config.absent_weight)
     agreement = sum(
-        jnp.mean(weight[:, channel] * term(predicted[..., channel], target))
+        losses.consistency(
+            predicted[..., channel],
+            target,
+            config.gradient_weight,
+            config.ssim_weight,
+            config.consistency_norm,
+        )
         for channel, target in enumerate(targets)
     )
     loss = segmentation + config.consistency_weight * agreement

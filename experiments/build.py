@@ -1,0 +1,159 @@
+"""From the configuration to what it describes: sources, network, training step, model."""
+
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import optax
+
+from experiments.presets import Config
+from qc_jax import training
+from qc_jax.augment import ALL_SOURCES, Source
+from qc_jax.errors import ConfigError
+from qc_jax.models import Description, Model
+from qc_jax.network import UNet, check_divisible
+
+
+def chosen_sources(config: Config) -> tuple[Source, ...]:
+    """The sources named in the configuration, in the order in which they arise.
+
+    Raises:
+      ConfigError: a name that no source has, or one twice.
+    """
+    known = {source.name: source for source in ALL_SOURCES}
+    unknown = [name for name in config.sources if name not in known]
+    if unknown or len(set(config.sources)) != len(config.sources) or not config.sources:
+        raise ConfigError(
+            f"--sources {' '.join(config.sources)}: choose from {', '.join(known)}, each once"
+        )
+    return tuple(source for source in ALL_SOURCES if source.name in config.sources)
+
+
+def check(config: Config) -> None:
+    """Raises ConfigError for values that cannot work together."""
+    chosen_sources(config)
+    try:
+        check_divisible(config.patch, config.depth)
+    except ValueError as error:
+        raise ConfigError(f"--patch and --depth: {error}") from error
+    if any(p > n for p, n in zip(config.patch, config.field_of_view, strict=True)):
+        raise ConfigError(
+            f"--patch {config.patch} is larger than --field-of-view {config.field_of_view}"
+        )
+    for name in (
+        "batch_size",
+        "patches_per_scan",
+        "patch_candidates",
+        "base_features",
+        "depth",
+        "log_every",
+    ):
+        if getattr(config, name) < 1:
+            raise ConfigError(f"--{name.replace('_', '-')} has to be at least 1")
+    if not 0 <= config.artefact_rate < 1:
+        raise ConfigError("--artefact-rate has to lie in [0, 1)")
+    if not 0 <= config.overlap < 1:
+        raise ConfigError("--overlap has to lie in [0, 1)")
+
+
+def network_of(config: Config, num_sources: int) -> UNet:
+    """The network of a stage with so many sources."""
+    return UNet(
+        num_sources=num_sources,
+        base_features=config.base_features,
+        depth=config.depth,
+        level_head=config.level_head,
+    )
+
+
+def model_of(config: Config, path: Path, params, sources: Sequence[Source]) -> Model:
+    """A network with what scoring needs, not calibrated; `path` is where it may be written."""
+    description = Description(
+        sources=tuple(source.name for source in sources),
+        base_features=config.base_features,
+        depth=config.depth,
+        level_head=config.level_head,
+        patch=config.patch,
+        voxel_size=config.voxel_size,
+        field_of_view=config.field_of_view,
+    )
+    return Model(path, "", description, params, {}, {})
+
+
+def plateau_of(config: Config) -> training.PlateauConfig:
+    """The plateau rule's part of the configuration."""
+    return training.PlateauConfig(
+        config.epsilon,
+        config.smallest_epsilon,
+        config.plateau_window,
+        config.plateau_patience,
+        config.plateau_threshold,
+    )
+
+
+def steps_of(config: Config, stage: str) -> int:
+    """Training steps of a stage."""
+    if stage in ("task", "student"):
+        return config.steps_task if stage == "task" else config.steps_student
+    return config.steps_teachers
+
+
+def learning_rate_of(config: Config, stage: str) -> optax.ScalarOrSchedule:
+    """Of Adam in a stage: a number, or nnU-Net's polynomial decay."""
+    if not config.learning_rate_decay:
+        return config.learning_rate
+    return optax.polynomial_schedule(config.learning_rate, 0.0, 0.9, steps_of(config, stage))
+
+
+def fresh_state(config: Config, stage: str, num_sources: int, task=None) -> training.TrainState:
+    """The state before the first step of a stage."""
+    return training.init_state(
+        stage_key(config, stage),
+        network_of(config, num_sources),
+        config.patch,
+        learning_rate_of(config, stage),
+        plateau_of(config),
+        task,
+    )
+
+
+def step_of(config: Config, stage: str, mesh, sources: tuple[Source, ...], frozen: training.Frozen):
+    """The compiled training step of a stage, see `training.make_train_step`."""
+    return training.make_train_step(
+        mesh,
+        network_of(config, len(sources)),
+        sources,
+        frozen,
+        training.SampleConfig(
+            patch=config.patch,
+            patches=config.patches_per_scan,
+            candidates=config.patch_candidates,
+            artefact_rate=config.artefact_rate,
+            bias_field=config.bias_field,
+            rotation=config.rotation,
+            scaling=config.scaling,
+            flips=config.flips,
+        ),
+        training.LossConfig(
+            warm_up=config.warm_up,
+            teacher_input=config.teacher_input,
+            consistency_of=(
+                config.student_consistency_of if frozen.teachers else config.consistency_of
+            ),
+            absent_source=config.absent_source,
+            consistency_norm=config.student_consistency_norm if frozen.teachers else 1,
+            consistency_weight=(
+                config.student_consistency_weight if frozen.teachers else config.consistency_weight
+            ),
+            gradient_weight=config.gradient_weight,
+            ssim_weight=config.ssim_weight,
+        ),
+        learning_rate_of(config, stage),
+        plateau_of(config),
+    )
+
+
+def stage_key(config: Config, stage: str) -> jax.Array:
+    """Of everything random in a stage."""
+    return jax.random.fold_in(jax.random.key(config.seed), zlib.crc32(stage.encode()))

@@ -1,0 +1,70 @@
+"""One training over two processes on this machine, each with a device of its own."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import run, train
+from experiments.faults.training import TINY
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("QC_JAX_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def run_on_two(folder, *arguments) -> list[tuple[int, str]]:
+    """Exit code and standard error of each of the two processes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "experiments.run", f"--run-dir={folder}", *TINY]
+    command += ["--batch-size=1", f"--coordinator=127.0.0.1:{port}", "--processes=2"]
+    processes = [
+        subprocess.Popen(
+            [*command, f"--process={i}", *arguments],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )
+        for i in range(2)
+    ]  # fmt: skip
+    errors = [process.communicate()[1] for process in processes]
+    return [(p.returncode, error) for p, error in zip(processes, errors, strict=True)]
+
+
+def weights(folder):
+    config = run.parse([f"--run-dir={folder}", *TINY]).config
+    return train.load_params(config, folder, "task", 0, None)
+
+
+def test_two_processes_train_as_one_with_the_batch_of_both(tmp_path):
+    ended = run_on_two(tmp_path / "two", "--stage=task")
+    assert [code for code, _ in ended] == [0, 0], ended
+    assert run.main(["--stage=task", f"--run-dir={tmp_path / 'one'}", *TINY]) == 0
+    two, one = (weights(tmp_path / name) for name in ("two", "one"))
+    for a, b in zip(jax.tree.leaves(two), jax.tree.leaves(one), strict=True):
+        # Adam divides by the gradient's size: where that is rounding error alone, so is the step.
+        assert np.mean(np.abs(a - b) > 1e-3) < 0.02
+    lines = [json.loads(line) for line in (tmp_path / "two/metrics.jsonl").open()]
+    assert [line["step"] for line in lines] == list(range(1, 13))  # written once
+
+
+def test_what_one_process_began_two_go_on_with_and_one_measures(tmp_path):
+    alone = [f"--run-dir={tmp_path / 'run'}", *TINY, "--batch-size=1"]
+    assert run.main(["--stage=task", *alone]) == 0
+    shutil.rmtree(tmp_path / "run/task/12")  # as if it had been stopped before
+    (tmp_path / "run/summary.json").unlink()
+    ended = run_on_two(tmp_path / "run", "--stage=task")
+    assert [code for code, _ in ended] == [0, 0], ended
+    assert not (tmp_path / "run/summary.json").exists()
+    assert run.main(["--stage=evaluate", *alone]) == 0
+    assert json.loads((tmp_path / "run/summary.json").read_text())["task"]["dice"] > 0
+
+
+def test_measuring_is_for_one_process(tmp_path):
+    assert run.main(["--stage=evaluate", "--coordinator=auto", f"--run-dir={tmp_path}"]) == 2
