@@ -20,7 +20,8 @@ def modulate_lines(
 ) -> jax.Array:
     """Multiplies line k along `axis` by exp(i amplitude sin(2 pi k / period + phase)).
 
-    The n-th ghost lies n / period of the field of view away and has the intensity |J_n(amplitude)|.
+    The n-th ghost lies n / period of the field of view away and has the intensity
+    `|J_n(amplitude)|`.
 
     Args:
       k_space: what to spoil.
