@@ -11,7 +11,7 @@ _SMOOTHING = 6.0
 
 
 def dice(predicted: np.ndarray, truth: np.ndarray) -> float:
-    """`2 |A and B| / (|A| + |B|)` of two masks, in [0, 1]; higher is better; 1 for two empty ones."""
+    """`2 |A and B| / (|A| + |B|)` of two masks, in [0, 1]; 1 for two empty ones."""
     size = predicted.sum() + truth.sum()
     return float(2 * np.logical_and(predicted, truth).sum() / size) if size else 1.0
 
