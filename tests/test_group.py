@@ -81,7 +81,7 @@ def test_a_large_study_is_counted_and_not_drawn_scan_by_scan(tmp_path):
     made[7]["predicted_dice"] = 0.01
     group.write_group(tmp_path, made)
     page = (tmp_path / "group_T1w.html").read_text()
-    assert len(page) < 3e6 and page.count('<rect class="bar"') > 100
+    assert len(page) < 3e6 and page.count('<rect class="count"') > 100
     assert f'href="{made[7]["name"]}.html"' in page and "predicted worst" in page
     assert pl.read_parquet(tmp_path / "group_T1w.parquet").height == 5000
 
