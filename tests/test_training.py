@@ -254,6 +254,7 @@ print("equal")
 """
 
 
+@pytest.mark.slow
 def test_four_devices_equal_one_and_exchange_checkpoints_with_it(tmp_path):
     state, _, _ = run_stage("student", 1)
     with checkpoints.open_manager(tmp_path / "one") as manager:
