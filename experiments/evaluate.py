@@ -87,6 +87,7 @@ def known_scan(
         artefact=artefact,
         fraction=fraction,
         scores=found.scores,
+        expected_dice=found.expected_dice,
         dice=scoring.dice(found.prediction.segmentation == 1, labels == 1),
         volume=found.volume,
         clean_volume=clean.volume,

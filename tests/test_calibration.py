@@ -26,7 +26,7 @@ def scores_with(source, amount):
 @pytest.mark.parametrize("source", SOURCES)
 def test_the_cause_is_found_with_its_severity(known, source):
     for amount, word in ((0.9, "mild"), (3.9, "severe")):
-        found = calibration.interpret(scores_with(source, amount), known)
+        found = calibration.interpret(scores_with(source, amount), 0.7, known)
         assert next(iter(found.causes)) == source
         assert found.sentence.startswith(f"{source}, {word}")
         assert found.percentiles[source] > 99
@@ -34,14 +34,14 @@ def test_the_cause_is_found_with_its_severity(known, source):
 
 
 def test_a_clean_scan_has_no_cause(known):
-    found = calibration.interpret(scores_with(None, 0), known)
+    found = calibration.interpret(scores_with(None, 0), 0.9, known)
     assert found.sentence.startswith("no artefact") and found.predicted_dice > 0.8
     assert 10 < found.percentiles["task"] < 90
 
 
 def test_predicted_dice_falls_with_the_artefact(known):
     dices = [
-        calibration.interpret(scores_with("blur", amount), known).predicted_dice
+        calibration.interpret(scores_with("blur", amount), 0.9 - 0.1 * amount, known).predicted_dice
         for amount in (0, 1, 2, 3)
     ]
     assert dices == sorted(dices, reverse=True) and dices[0] - dices[-1] > 0.2
@@ -61,7 +61,7 @@ def test_pure_chance_is_told_as_such():
     ]
     known = calibration.fit(scans, SOURCES)
     assert known["cause"]["accuracy"] < 0.35
-    sentence = calibration.interpret(scores_with("blur", 3), known).sentence
+    sentence = calibration.interpret(scores_with("blur", 3), 0.5, known).sentence
     assert sentence.startswith("not named") and "blur" not in sentence
 
 
@@ -81,4 +81,4 @@ def test_scale_of_the_volume_error_bar():
 def test_a_calibration_survives_json(known):
     again = json.loads(json.dumps(known))
     scores = scores_with("spike", 2)
-    assert calibration.interpret(scores, again) == calibration.interpret(scores, known)
+    assert calibration.interpret(scores, 0.6, again) == calibration.interpret(scores, 0.6, known)

@@ -92,3 +92,12 @@ def test_scores_are_geometric_means_over_the_mask():
     mask[1:3] = True
     expected = stats.gmean(variances[1:3].reshape(-1, 3), axis=0)
     np.testing.assert_allclose(scoring.source_scores(variances, mask), expected)
+
+
+def test_expected_dice_is_the_mean_over_truths_drawn_from_the_probabilities():
+    rng = np.random.default_rng(0)
+    probability, mask = rng.beta(0.5, 0.8, (20, 20, 20)), rng.random((20, 20, 20)) < 0.5
+    truths = rng.random((200, *probability.shape)) < probability
+    drawn = [scoring.dice((probability > 0.5)[mask], truth[mask]) for truth in truths]
+    assert scoring.expected_dice(probability, mask) == pytest.approx(np.mean(drawn), abs=0.003)
+    assert scoring.expected_dice(np.zeros((2, 2, 2)), np.ones((2, 2, 2), bool)) == 1.0

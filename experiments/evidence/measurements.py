@@ -28,6 +28,7 @@ class Row:
       artefact: name, `MIXED`, or None for the clean scan.
       fractions: of the way from mild to severe for each artefact that is in it.
       scores: `(1 + N,)`, the task first.
+      expected_dice: see `scores.expected_dice`.
       softmax_entropy: mean over the head, of the same network's plain softmax.
       entropy: mean over the head, of the softmax scaled by the variance.
       border: as `scores`, but within 2 voxels of the true border of grey matter.
@@ -41,6 +42,7 @@ class Row:
     artefact: str | None
     fractions: dict[str, float]
     scores: np.ndarray
+    expected_dice: float
     softmax_entropy: float
     entropy: float
     border: np.ndarray
@@ -117,6 +119,7 @@ def _row(
         artefact=artefact,
         fractions=fractions,
         scores=found.scores,
+        expected_dice=found.expected_dice,
         softmax_entropy=float(found.prediction.softmax_entropy[inside].mean()),
         entropy=float(entropy[inside].mean()),
         border=source_scores(variances, near),

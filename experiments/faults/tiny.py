@@ -25,13 +25,15 @@ def known_scans(
         if cause:
             logs[1 + SOURCES.index(cause)] += 4 * fraction
         bar = rng.uniform(5, 20)
+        dice = 0.9 - 0.6 * fraction * (cause is not None) + 0.01 * rng.standard_normal()
         scans.append(
             calibration.KnownScan(
                 subject=f"sub-{index % subjects}",
                 artefact=cause,
                 fraction=fraction if cause else 0.0,
                 scores=np.exp(logs),
-                dice=0.9 - 0.6 * fraction * (cause is not None) + 0.01 * rng.standard_normal(),
+                expected_dice=float(np.clip(dice + 0.1 * rng.standard_normal(), 0, 1)),
+                dice=dice,
                 volume=600 + bar * rng.standard_normal(),
                 clean_volume=600.0,
                 volume_uncertainty=bar,

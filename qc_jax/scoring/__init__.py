@@ -3,13 +3,14 @@
 from qc_jax.scoring.calibration import Interpretation
 from qc_jax.scoring.predict import Prediction, predict
 from qc_jax.scoring.scan import ScanScore, score
-from qc_jax.scoring.scores import dice, head_mask, source_scores
+from qc_jax.scoring.scores import dice, expected_dice, head_mask, source_scores
 
 __all__ = [
     "Interpretation",
     "Prediction",
     "ScanScore",
     "dice",
+    "expected_dice",
     "head_mask",
     "predict",
     "score",

@@ -3,7 +3,7 @@
 Scores enter as standard scores: the logarithm, less the mean and over the standard deviation of the
 clean validation scans.  Learnt are the cause of a scan's uncertainty (multinomial logistic
 regression), the severity of each cause (isotonic regression), the Dice coefficient that was reached
-(ridge regression on its logit), and the scale of the volume's error bar.  How good each of them is
+(ridge regression on its logit, from the scores and the expected Dice), and the scale of the volume's error bar.  How good each of them is
 comes from leaving one subject out at a time.
 """
 
@@ -18,6 +18,9 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 CLEAN = "none"
 _DICE_RANGE = (0.01, 0.99)
+_SMALLEST_SCALE = 0.05
+"""Of a score's logarithm over clean scans: where all of them are at the detection limit, a score just
+above it is not a thousand standard deviations out."""
 _RELIABLE = 0.5
 """Share of the causes that has to be right before one is named in words."""
 ONE_SIGMA = 0.6827
@@ -33,6 +36,7 @@ class KnownScan:
       artefact: what was put in, or None for a clean scan.
       fraction: of the way from mild to severe.
       scores: `(1 + N,)`, see `scores.source_scores`.
+      expected_dice: see `scores.expected_dice`.
       dice: of the grey-matter segmentation.
       volume: of grey matter as predicted, in mL.
       clean_volume: as predicted for the clean scan, in mL.
@@ -43,6 +47,7 @@ class KnownScan:
     artefact: str | None
     fraction: float
     scores: np.ndarray
+    expected_dice: float
     dice: float
     volume: float
     clean_volume: float
@@ -80,8 +85,10 @@ def fit(scans: Sequence[KnownScan], sources: Sequence[str]) -> dict[str, Any]:
     """
     clean = np.array([s.scores for s in scans if s.artefact is None])
     logs = np.log(clean)
-    mean, scale = logs.mean(axis=0), np.maximum(logs.std(axis=0), 1e-6)
+    mean, scale = logs.mean(axis=0), np.maximum(logs.std(axis=0), _SMALLEST_SCALE)
     features = (np.log([s.scores for s in scans]) - mean) / scale
+    expected = [_logit(s.expected_dice) for s in scans]
+    dice_features = np.column_stack([features, expected])
     causes = np.array([s.artefact or CLEAN for s in scans])
     subjects = np.array([s.subject for s in scans])
     dices = np.clip([s.dice for s in scans], *_DICE_RANGE)
@@ -90,9 +97,9 @@ def fit(scans: Sequence[KnownScan], sources: Sequence[str]) -> dict[str, Any]:
     for subject in np.unique(subjects):
         out, rest = subjects == subject, subjects != subject
         out_cause[out] = _cause_model(features[rest], causes[rest]).predict(features[out])
-        out_dice[out] = _dice_model(features[rest], dices[rest]).predict(features[out])
+        out_dice[out] = _dice_model(dice_features[rest], dices[rest]).predict(dice_features[out])
     cause_model = _cause_model(features, causes)
-    dice_model = _dice_model(features, dices)
+    dice_model = _dice_model(dice_features, dices)
 
     severity = {}
     for channel, source in enumerate(sources, 1):
@@ -151,11 +158,14 @@ def fit_volume(scans: Sequence[KnownScan]) -> dict[str, float]:
     }
 
 
-def interpret(scores: np.ndarray, calibration: dict[str, Any]) -> Interpretation:
+def interpret(
+    scores: np.ndarray, expected_dice: float, calibration: dict[str, Any]
+) -> Interpretation:
     """What the scores of a scan say, by a calibration from `fit`.
 
     Args:
       scores: `(1 + N,)`, the task first.
+      expected_dice: see `scores.expected_dice`.
       calibration: of the same model.
     """
     names = list(calibration["reference"])
@@ -172,7 +182,8 @@ def interpret(scores: np.ndarray, calibration: dict[str, Any]) -> Interpretation
         name: float(np.interp(value, steps["standard_scores"], steps["fractions"]))
         for (name, steps), value in zip(calibration["severity"].items(), standard[1:], strict=True)
     }
-    logit = np.dot(calibration["dice"]["coefficients"], standard)
+    dice_features = [*standard, _logit(expected_dice)]
+    logit = np.dot(calibration["dice"]["coefficients"], dice_features)
     dice = special.expit(logit + calibration["dice"]["intercept"])
     return Interpretation(
         percentiles,
@@ -196,6 +207,10 @@ def _sentence(chances: dict[str, float], severities: dict[str, float], accuracy:
     what = name.get(first, f"{first}, {severity_in_words(severities.get(first, 0.0))}")
     rest = f"; next: {name.get(second, second)} ({runner_up:.0%})" if runner_up >= 0.05 else ""
     return f"{what} ({chance:.0%}){rest}"
+
+
+def _logit(dice: float) -> float:
+    return float(special.logit(np.clip(dice, *_DICE_RANGE)))
 
 
 def _cause_model(features: np.ndarray, causes: np.ndarray) -> LogisticRegression:

@@ -26,12 +26,14 @@ class Measurement:
     Attributes:
       prediction: probabilities and variances.
       scores: `(1 + N,)` over the head, the task first, see `scores.source_scores`.
+      expected_dice: see `scores.expected_dice`; before calibration.
       volume: of grey matter, in mL.
       volume_uncertainty: its error bar before calibration, in mL.
     """
 
     prediction: Prediction
     scores: np.ndarray
+    expected_dice: float
     volume: float
     volume_uncertainty: float
 
@@ -119,7 +121,9 @@ def score(
         scores=dict(zip(names, map(float, found.scores), strict=True)),
         volume=found.volume,
         volume_error=known["volume"]["scale"] * found.volume_uncertainty if known else float("nan"),
-        interpretation=calibration.interpret(found.scores, known) if known else None,
+        interpretation=(
+            calibration.interpret(found.scores, found.expected_dice, known) if known else None
+        ),
         warnings=_warnings(data, closest, conformed, found.volume),
         conformed=conformed,
         measurement=found,
@@ -146,6 +150,7 @@ def measure(
     return Measurement(
         prediction,
         scores.source_scores(prediction.variances, conformed.mask),
+        scores.expected_dice(prediction.probabilities[..., 1], conformed.mask),
         scores.grey_matter_volume(prediction.segmentation == 1, description.voxel_size),
         scores.volume_uncertainty(prediction.probabilities, description.voxel_size),
     )

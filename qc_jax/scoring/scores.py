@@ -61,6 +61,27 @@ def grey_matter_volume(probability: np.ndarray, voxel_size: float) -> float:
     return float(probability.sum() * voxel_size**3 / 1000)
 
 
+def expected_dice(probability: np.ndarray, mask: np.ndarray) -> float:
+    """The Dice coefficient that the segmentation, `probability > 0.5`, would reach on average if the
+    truth were drawn from these probabilities; the total uncertainty of the segmentation is one less
+    that.
+
+    On validation scans it followed the Dice that was reached more closely than means of the total
+    variance or of the entropy did, over the head, near grey matter or within it.
+
+    Args:
+      probability: `(X, Y, Z)` of grey matter, scaled by the total variance.
+      mask: `(X, Y, Z)` bool, where to look.
+
+    Returns:
+      In [0, 1]; 1 where there is no grey matter at all.
+    """
+    inside = probability[mask]
+    found = inside > 0.5
+    size = found.sum() + inside.sum()
+    return float(2 * inside[found].sum() / size) if size else 1.0
+
+
 def volume_uncertainty(probabilities: np.ndarray, voxel_size: float) -> float:
     """Error bar of the grey-matter volume in mL, before calibration (section 5, figure 5).
 
