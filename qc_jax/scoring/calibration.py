@@ -3,8 +3,8 @@
 Scores enter as standard scores: the logarithm, less the mean and over the standard deviation of the
 clean validation scans.  Learnt are the cause of a scan's uncertainty (multinomial logistic
 regression), the severity of each cause (isotonic regression), the Dice coefficient that was reached
-(ridge regression on its logit, from the scores and the expected Dice), and the scale of the volume's error bar.  How good each of them is
-comes from leaving one subject out at a time.
+(ridge regression on its logit, from the scores and the expected Dice), and the scale of the volume's
+error bar.  How good each of them is comes from leaving one subject out at a time.
 """
 
 import dataclasses
@@ -19,8 +19,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 CLEAN = "none"
 _DICE_RANGE = (0.01, 0.99)
 _SMALLEST_SCALE = 0.05
-"""Of a score's logarithm over clean scans: where all of them are at the detection limit, a score just
-above it is not a thousand standard deviations out."""
+"""Of a score's logarithm over clean scans: where all of them are at the detection limit, a score
+just above it is not a thousand standard deviations out."""
 _RELIABLE = 0.5
 """Share of the causes that has to be right before one is named in words."""
 ONE_SIGMA = 0.6827

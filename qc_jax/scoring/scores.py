@@ -62,9 +62,10 @@ def grey_matter_volume(probability: np.ndarray, voxel_size: float) -> float:
 
 
 def expected_dice(probability: np.ndarray, mask: np.ndarray) -> float:
-    """The Dice coefficient that the segmentation, `probability > 0.5`, would reach on average if the
-    truth were drawn from these probabilities; the total uncertainty of the segmentation is one less
-    that.
+    """The Dice coefficient that the segmentation, `probability > 0.5`, would reach on average if
+    the truth were drawn from these probabilities.
+
+    One less it is the total uncertainty of the segmentation.
 
     On validation scans it followed the Dice that was reached more closely than means of the total
     variance or of the entropy did, over the head, near grey matter or within it.
