@@ -2,9 +2,9 @@
 
 Scores enter as standard scores: the logarithm, less the mean and over the standard deviation of the
 clean validation scans.  Learnt are the cause of a scan's uncertainty (multinomial logistic
-regression), the severity of each cause (isotonic regression), the Dice coefficient that was reached
-(ridge regression on its logit, from the scores and the expected Dice), and the scale of the volume's
-error bar.  How good each of them is comes from leaving one subject out at a time.
+regression), the severity of each cause (isotonic regression), the Dice coefficient that was
+reached (ridge regression on its logit, from the scores and the expected Dice), and the scale of the
+volume's error bar.  How good each of them is comes from leaving one subject out at a time.
 """
 
 import dataclasses
