@@ -12,6 +12,7 @@ from qc_jax import augment, data
 from qc_jax.augment import Source
 from qc_jax.data.tissues import TISSUES
 from qc_jax.models import Model
+from qc_jax.scoring.calibration import interpret
 from qc_jax.scoring.scan import Measurement, measure, on_grid
 from qc_jax.scoring.scores import dice, source_scores
 
@@ -29,6 +30,7 @@ class Row:
       fractions: of the way from mild to severe for each artefact that is in it.
       scores: `(1 + N,)`, the task first.
       expected_dice: see `scores.expected_dice`.
+      predicted_dice: by the model's calibration on other subjects.
       softmax_entropy: mean over the head, of the same network's plain softmax.
       entropy: mean over the head, of the softmax scaled by the variance.
       border: as `scores`, but within 2 voxels of the true border of grey matter.
@@ -43,6 +45,7 @@ class Row:
     fractions: dict[str, float]
     scores: np.ndarray
     expected_dice: float
+    predicted_dice: float
     softmax_entropy: float
     entropy: float
     border: np.ndarray
@@ -120,6 +123,9 @@ def _row(
         fractions=fractions,
         scores=found.scores,
         expected_dice=found.expected_dice,
+        predicted_dice=interpret(
+            found.scores, found.expected_dice, model.calibration
+        ).predicted_dice,
         softmax_entropy=float(found.prediction.softmax_entropy[inside].mean()),
         entropy=float(entropy[inside].mean()),
         border=source_scores(variances, near),
