@@ -181,7 +181,7 @@ def describe(column: str) -> dict[str, str]:
     """The entry of a column in the data dictionary."""
     kind, _, what = column.partition("_")
     if kind == "score":
-        text = f"geometric mean of the logits' variance due to {what}; lower is better"
+        text = f"median of the logits' variance due to {what}; lower is better"
         return {"Description": text, "Units": "logits^2"}
     if kind == "percentile":
         text = f"percentile of score_{what} within clean reference scans; lower is better"

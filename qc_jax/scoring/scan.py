@@ -49,7 +49,7 @@ class ScanScore:
       variances: `(X, Y, Z)` in logits², of the task and of each source by name.
       total: `(X, Y, Z)`, the sum of the variances.
       entropy: `(X, Y, Z)` in nats, of the scaled softmax.
-      scores: geometric mean of the variance over the head, of the task and each source by name.
+      scores: median of the variance over the head, of the task and each source by name.
       volume: of grey matter, in mL.
       volume_error: one standard deviation of it, in mL.
       interpretation: percentiles, causes and predicted Dice; None for a model without calibration.

@@ -38,12 +38,12 @@ def head_mask(image: np.ndarray, voxel_size: float) -> np.ndarray:
 
 
 def source_scores(variances: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Geometric mean of the variance of the task and of each source over a mask; lower is better.
+    """Median of the variance of the task and of each source over a mask; lower is better.
 
-    A mean, not a sum, so that scans of different size compare.  Geometric, since the arithmetic one
-    is ruled by the few voxels at the borders of grey matter that are doubtful on every scan: on
-    validation scans it told noise from clean with an AUC of 0.76 instead of 0.89, spike 0.79
-    instead of 0.88.
+    Scans of different size compare.  The arithmetic mean is ruled by the few voxels at the borders
+    of grey matter that are doubtful on every scan; the geometric one told the artefacts from clean
+    scans as well as the median does, but the right one of seven causes from the others in 66 % of
+    validation scans, the median in 77 %.
 
     Args:
       variances: `(X, Y, Z, 1 + N)`.
@@ -52,8 +52,7 @@ def source_scores(variances: np.ndarray, mask: np.ndarray) -> np.ndarray:
     Returns:
       `(1 + N,)`.
     """
-    smallest = np.exp(-uncertainty.LOG_VARIANCE_LIMIT)
-    return np.exp(np.log(np.maximum(variances[mask], smallest)).mean(axis=0))
+    return np.maximum(np.median(variances[mask], axis=0), np.exp(-uncertainty.LOG_VARIANCE_LIMIT))
 
 
 def grey_matter_volume(probability: np.ndarray, voxel_size: float) -> float:
@@ -67,8 +66,8 @@ def expected_dice(probability: np.ndarray, mask: np.ndarray) -> float:
 
     One less it is the total uncertainty of the segmentation.
 
-    On validation scans it followed the Dice that was reached more closely than means of the total
-    variance or of the entropy did, over the head, near grey matter or within it.
+    On validation scans it followed the Dice that was reached about as closely as the geometric mean
+    of the variances, and more closely than mean entropies.
 
     Args:
       probability: `(X, Y, Z)` of grey matter, scaled by the total variance.
