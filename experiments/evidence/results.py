@@ -10,9 +10,9 @@ from experiments.evidence.measurements import MIXED, Row
 from qc_jax.models import Model
 
 MEASURES: dict[str, tuple[Callable[[Row], float], int]] = {
-    "ours": (lambda row: float(row.scores.sum()), 1),
-    "expected_dice": (lambda row: row.expected_dice, -1),
+    "ours": (lambda row: row.expected_dice, -1),
     "predicted_dice": (lambda row: row.predicted_dice, -1),
+    "total_variance": (lambda row: float(row.scores.sum()), 1),
     "scaled_entropy": (lambda row: row.entropy, 1),
     "softmax_entropy": (lambda row: row.softmax_entropy, 1),
     "snr": (lambda row: row.snr, -1),
