@@ -25,7 +25,7 @@ def records():
 
 def test_the_parquet_table_holds_what_the_tsv_holds(records, tmp_path):
     assert group.write_group(tmp_path, records) == [tmp_path / "group_T1w.html"]
-    typed = pl.read_parquet(tmp_path / "group_T1w.parquet").to_pandas()
+    typed = pd.DataFrame(pl.read_parquet(tmp_path / "group_T1w.parquet").to_dict(as_series=False))
     text = pd.read_csv(tmp_path / "group_T1w.tsv", sep="\t", dtype={"sub": str})
     assert list(typed.columns) == list(text.columns) and len(typed) == len(text) == 10
     np.testing.assert_allclose(typed["score_blur"], text["score_blur"], rtol=1e-5)
