@@ -51,7 +51,8 @@ def test_two_processes_train_as_one_with_the_batch_of_both(tmp_path):
     for a, b in zip(jax.tree.leaves(two), jax.tree.leaves(one), strict=True):
         # Adam divides by the gradient's size: where that is rounding error alone, so is the step.
         assert np.mean(np.abs(a - b) > 1e-3) < 0.02
-    lines = [json.loads(line) for line in (tmp_path / "two/metrics.jsonl").open()]
+    text = (tmp_path / "two/metrics.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 13))  # written once
 
 
