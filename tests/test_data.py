@@ -245,3 +245,17 @@ def test_clean_scans_are_the_same_each_time(heads):
     subjects = [data.Subject("a", tissues.labels_of(heads[0]), fractions=heads[0])]
     first, again = (next(data.clean_scans(subjects, 3))[1] for _ in range(2))
     np.testing.assert_array_equal(first, again)
+
+
+def test_parts_of_a_batch_are_the_batch_even_of_one(heads):
+    subjects = [
+        data.Subject(f"{i}", tissues.labels_of(h), fractions=h) for i, h in enumerate(heads)
+    ]
+    whole = next(data.batches(subjects, 2, seed=5))
+    for part in range(2):
+        row = next(data.batches(subjects, 1, 5, part, 2))
+        np.testing.assert_array_equal(row["image"][0], whole["image"][part])
+        assert row["index"] == part
+    alone = next(data.batches(subjects, 1, seed=5))
+    np.testing.assert_array_equal(alone["image"][0], whole["image"][0])
+    assert alone["index"] == 0

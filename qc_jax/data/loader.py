@@ -173,7 +173,8 @@ def batches(
         .shuffle()
         .repeat()
         .random_map(draw)[part::parts]
-        .batch(batch_size)
+        # Without a remainder: grain's length of an endless data set in batches of one overflows.
+        .batch(batch_size, drop_remainder=True)
         .map(with_index)
     )
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)
