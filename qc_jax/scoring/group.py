@@ -8,6 +8,7 @@
 The suffix is that of BIDS, `T1w` for plain files.
 """
 
+import functools
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -137,20 +138,16 @@ def write_group(
         outputs.write_json(output / f"{name}.json", described)
         page = group_report.page(found, described, f"{name}.tsv")
         try:
-            _replace(output / f"{name}.parquet", found.write_parquet)
-            _replace(output / f"{name}.tsv", lambda path, found=found: _write_tsv(found, path))
-            _replace(output / f"{name}.html", lambda path, page=page: path.write_text(page))
+            outputs.write_whole(output / f"{name}.parquet", found.write_parquet)
+            outputs.write_whole(output / f"{name}.tsv", functools.partial(_write_tsv, found))
+            outputs.write_whole(
+                output / f"{name}.html",
+                functools.partial(Path.write_text, data=page, encoding="utf-8"),
+            )
         except OSError as error:
             raise OutputError(f"{output} cannot be written ({error.strerror})") from error
         reports.append(output / f"{name}.html")
     return reports
-
-
-def _replace(path: Path, write) -> None:
-    """Written beside and renamed, so that the file is always whole."""
-    partial = path.with_name("." + path.name)
-    write(partial)
-    partial.replace(path)
 
 
 def _write_tsv(found: pl.DataFrame, path: Path) -> None:

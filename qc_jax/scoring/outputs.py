@@ -12,9 +12,10 @@ its maps.
 """
 
 import dataclasses
+import functools
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,9 +99,7 @@ def write_maps(
         (output / job.folder).mkdir(parents=True, exist_ok=True)
         for what, suffix, data, units, description in maps:
             path = output / job.folder / f"{job.prefix}_{suffix}.nii.gz"
-            partial = path.with_name("." + path.name)
-            nib.save(_like(image, data), partial)
-            partial.replace(path)
+            write_whole(path, functools.partial(nib.save, _like(image, data)))
             write_json(
                 path.with_name(path.name.removesuffix(".nii.gz") + ".json"),
                 {"Description": description, "Units": units, **about},
@@ -196,6 +195,13 @@ def finished_record(
     wanted = {f"{name} variance" for name in sources} if record.get("status") == SCORED else set()
     whole = wanted <= set(maps) and all((output / name).exists() for name in maps.values())
     return record if same and whole else None
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Has a file written beside and renames it, so that it is always whole."""
+    partial = path.with_name("." + path.name)
+    write(partial)
+    partial.replace(path)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -5,6 +5,7 @@ load scripts but not files.
 """
 
 import base64
+import functools
 import gzip
 import io
 import shutil
@@ -21,7 +22,7 @@ from scipy import ndimage
 from qc_jax.errors import OutputError
 from qc_jax.models import Model
 from qc_jax.scoring import calibration
-from qc_jax.scoring.outputs import Job
+from qc_jax.scoring.outputs import Job, write_whole
 from qc_jax.scoring.scan import ScanScore
 
 ASSETS = "qc_jax_assets"
@@ -122,9 +123,10 @@ def write(output: Path, job: Job, score: ScanScore, record: dict[str, Any], mode
         _copy_viewer(output)
         script = output / job.folder / f"{job.name}_volumes.js"
         script.write_text(_volumes_script(volumes, conformed.affine, top), encoding="ascii")
-        partial = output / f".{job.name}.html"
-        partial.write_text(page, encoding="utf-8", errors="backslashreplace")
-        partial.replace(report_path(output, job))
+        write = functools.partial(
+            Path.write_text, data=page, encoding="utf-8", errors="backslashreplace"
+        )
+        write_whole(report_path(output, job), write)
     except OSError as error:
         raise OutputError(
             f"{report_path(output, job)} cannot be written ({error.strerror})"
