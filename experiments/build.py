@@ -64,6 +64,7 @@ def network_of(config: Config, num_sources: int) -> UNet:
         base_features=config.base_features,
         depth=config.depth,
         level_head=config.level_head,
+        windows_per_scan=config.patches_per_scan,
     )
 
 

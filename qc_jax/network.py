@@ -10,13 +10,14 @@ Images are `(B, X, Y, Z, 1)` float32, log-variances `(B, X, Y, Z, 1 + N)` with t
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from qc_jax import conv
+from qc_jax import conv, spectrum
 
 _EPSILON = 1e-5
 _LOG_SPREAD_MEAN, _LOG_SPREAD_SCALE, _BOTTLENECK_SCALE = 0.5, 0.35, 4.0
@@ -33,9 +34,12 @@ class UNet(nn.Module):
       base_features: channels of the first level; every level below doubles them.
       depth: number of levels; the input has to be divisible by `2 ** (depth - 1)`.
       level_head: adds to every log-variance a coarse map, a value for each voxel of the bottleneck
-        that depends on the spread of every encoder channel there and in the whole window, before
-        the norm.  Instance norm removes exactly this level from a window, and the noise level is
-        just that.
+        that depends on the spread of every encoder channel before the norm there, and on the same
+        and the power spectrum of the whole window and of the whole scan.  Instance norm removes
+        exactly this level from a window, and the noise level is just that; and which artefact a
+        scan has is a question to all of it.
+      windows_per_scan: so many windows in a row of a batch are of one scan, and what they have in
+        common stands for the scan where `scan_levels` are not given.
     """
 
     num_sources: int = 0
@@ -43,13 +47,17 @@ class UNet(nn.Module):
     base_features: int = 30
     depth: int = 5
     level_head: bool = False
+    windows_per_scan: int = 1
 
     @nn.compact
-    def __call__(self, image: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def __call__(
+        self, image: jax.Array, scan_levels: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
         """Segments a batch of images.
 
         Args:
           image: `(B, X, Y, Z, 1)`, float32 in [0, 1].
+          scan_levels: `(C,)`, the mean over all windows of the scan of their `window_levels`.
 
         Returns:
           Logits `(B, X, Y, Z, K)` and log-variances `(B, X, Y, Z, 1 + N)`.
@@ -84,7 +92,7 @@ class UNet(nn.Module):
             1 + self.num_sources, name="log_variance", kernel_init=nn.initializers.normal(1e-2)
         )(x)
         if self.level_head:
-            log_variance += self._level(jnp.concatenate(levels, axis=-1))
+            log_variance += self._level(image, jnp.concatenate(levels, axis=-1), scan_levels)
         return logits, log_variance
 
     def _layer(self, inputs, width: int, name: str) -> tuple[jax.Array, jax.Array]:
@@ -108,10 +116,18 @@ class UNet(nn.Module):
         out = functools.reduce(jnp.add, parts)
         return leaky_relu(instance_norm(out, scale, bias)), out
 
-    def _level(self, levels: jax.Array) -> jax.Array:
+    def _level(self, image: jax.Array, levels: jax.Array, scan: jax.Array | None) -> jax.Array:
         """Levels for each voxel of the bottleneck to the coarse map, `(B, X, Y, Z, 1 + N)`."""
-        window = jnp.broadcast_to(jnp.mean(levels, axis=(1, 2, 3), keepdims=True), levels.shape)
-        levels = jnp.concatenate([levels, window], axis=-1)
+        spectra = spectrum.describe(image[..., 0])
+        window = jnp.concatenate([jnp.mean(levels, axis=(1, 2, 3)), spectra], axis=-1)
+        self.sow("intermediates", "levels", window)
+        if scan is None:
+            together = window.reshape(-1, self.windows_per_scan, window.shape[-1])
+            scan = jnp.repeat(jnp.mean(together, axis=1), self.windows_per_scan, axis=0)
+        scan = jnp.broadcast_to(scan, window.shape)
+        everywhere = jnp.concatenate([window, scan], axis=-1)[:, None, None, None]
+        everywhere = jnp.broadcast_to(everywhere, (*levels.shape[:-1], everywhere.shape[-1]))
+        levels = jnp.concatenate([levels, everywhere], axis=-1)
         hidden = leaky_relu(nn.Dense(64, name="level_hidden")(levels))
         out = nn.Dense(
             1 + self.num_sources, name="level_out", kernel_init=nn.initializers.normal(1e-2)
@@ -119,6 +135,15 @@ class UNet(nn.Module):
         for _ in range(self.depth - 1):
             out = upsample(out)
         return out
+
+
+def window_levels(network: UNet, params: Any, image: jax.Array) -> jax.Array:
+    """What the level head sees of each window as a whole, `(B, X, Y, Z, 1)` to `(B, C)`.
+
+    Under `jax.jit` the decoder, whose result is not asked for, costs nothing.
+    """
+    _, found = network.apply(params, image, mutable=["intermediates"])
+    return found["intermediates"]["levels"][0]
 
 
 def check_divisible(shape: Sequence[int], depth: int) -> None:

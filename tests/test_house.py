@@ -14,7 +14,7 @@ FLOORS = (
     ("qc_jax.augment",),
     ("qc_jax.uncertainty",),
     ("qc_jax.losses",),
-    ("qc_jax.conv",),
+    ("qc_jax.conv", "qc_jax.spectrum"),
     ("qc_jax.network",),
     ("qc_jax.training", "qc_jax.data", "qc_jax.models"),
     ("qc_jax.scoring",),

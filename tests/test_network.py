@@ -56,6 +56,21 @@ def test_only_the_level_head_sees_the_contrast_of_the_window():
         assert (float(jnp.abs(change).max()) > 1e-3) == level_head
 
 
+def test_windows_of_one_scan_share_their_levels():
+    windows = jax.random.uniform(jax.random.key(0), (4, 8, 8, 8, 1))
+    windows *= jnp.array([1.0, 0.5, 0.2, 0.1])[:, None, None, None, None]
+    together = UNet(1, base_features=4, depth=2, level_head=True, windows_per_scan=2)
+    params = together.init(jax.random.key(1), windows)
+    levels = network.window_levels(together, params, windows)
+    alone = together.clone(windows_per_scan=1)
+    by_pairs = together.apply(params, windows)[1]
+    for first in (0, 2):
+        pair = slice(first, first + 2)
+        expected = alone.apply(params, windows[pair], levels[pair].mean(axis=0))[1]
+        np.testing.assert_allclose(by_pairs[pair], expected, atol=1e-6)
+    assert float(jnp.abs(by_pairs - alone.apply(params, windows)[1]).max()) > 1e-4
+
+
 def test_refuses_windows_that_cannot_be_halved():
     with pytest.raises(ValueError, match="multiple of 16"):
         UNet().init(jax.random.key(0), jnp.zeros((1, 16, 24, 16, 1)))

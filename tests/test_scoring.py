@@ -8,7 +8,7 @@ from scipy import special, stats
 from sklearn import metrics
 
 from qc_jax import scoring, uncertainty
-from qc_jax.network import UNet
+from qc_jax.network import UNet, window_levels
 from qc_jax.scoring.predict import _starts
 
 
@@ -48,6 +48,20 @@ def test_windows_cover_everything_with_their_overlap(size, overlap):
     starts = _starts(size, 8, overlap)
     assert starts[0] == 0 and starts[-1] == size - 8
     assert np.diff(starts).max(initial=0) <= max(int(8 * (1 - overlap)), 1)
+
+
+def test_a_level_head_knows_the_scan_from_windows_side_by_side():
+    net = UNet(1, base_features=4, depth=2, level_head=True)
+    params = net.init(jax.random.key(0), np.zeros((1, 8, 8, 8, 1), np.float32))
+    image = np.random.default_rng(0).random((16, 8, 8), np.float32)
+    image[8:] *= 0.1
+    found = scoring.predict(net, params, image, (8, 8, 8), 0.0)
+    halves = np.stack([image[:8], image[8:]])[..., None]
+    levels = window_levels(net, params, halves).mean(axis=0)
+    log_variance = net.apply(params, halves, levels)[1]
+    np.testing.assert_allclose(found.variances, np.exp(np.concatenate(log_variance)), rtol=1e-4)
+    own_levels = net.apply(params, halves)[1]
+    assert np.abs(own_levels - log_variance).max() > 1e-4
 
 
 def test_a_mask_changes_nothing_inside_it(network):

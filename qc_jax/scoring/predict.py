@@ -2,19 +2,20 @@
 
 Windows of the training size (instance norm depends on it) cover the volume, or a mask in it, with
 overlap.  In each, Eq. 1 is taken; probabilities and variances, not logits, are blended with
-Gaussian weights.
+Gaussian weights.  What a level head has to know of the scan as a whole comes first, from windows
+side by side.
 """
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from qc_jax import uncertainty
-from qc_jax.network import UNet
+from qc_jax.network import UNet, window_levels
 
 
 class Prediction(NamedTuple):
@@ -57,8 +58,9 @@ def predict(
       overlap: share of a window's edge that its neighbour covers as well, in [0, 1).
       batch_size: windows at a time.
       mask: `(X, Y, Z)` bool, where the result is wanted, `scores.head_mask` say: windows that do
-        not touch it are left out, and nothing changes inside it.  Where no window was, the voxel is
-        background with variance 0.  Everywhere by default.
+        not touch it are left out, and nothing changes inside it, but that a level head knows the
+        scan from these windows alone.  Where no window was, the voxel is background with variance
+        0.  Everywhere by default.
       progress: called with the share of the windows that are done.
 
     Raises:
@@ -71,28 +73,27 @@ def predict(
     padding = [(0, max(w - n, 0)) for n, w in zip(image.shape, window, strict=True)]
     padded = np.pad(image, padding)
     wanted = np.ones(padded.shape, bool) if mask is None else np.pad(mask, padding)
-    starts = [_starts(n, w, overlap) for n, w in zip(padded.shape, window, strict=True)]
-    windows = [
-        where
-        for corner in itertools.product(*starts)
-        if wanted[
-            where := tuple(slice(c, c + w) for c, w in zip(corner, window, strict=True))
-        ].any()
-    ]
+    windows = _windows(wanted, window, overlap)
+    scan_levels = None
+    if network.level_head:
+        apart = _windows(wanted, window, 0.0)
+        levels = [
+            np.asarray(_window_levels(network, params, inputs))[: len(batch)]
+            for batch, inputs in _batches(padded, apart, window, batch_size)
+        ]
+        scan_levels = np.mean(np.concatenate(levels), axis=0) if apart else None
     weight = _gaussian(window)
     total = np.zeros(padded.shape, np.float32)
     channels = network.num_classes + 1 + network.num_sources + 1
     blended = np.zeros((*padded.shape, channels), np.float32)
-    for first in range(0, len(windows), batch_size):
-        batch = windows[first : first + batch_size]
-        inputs = np.zeros((batch_size, *window, 1), np.float32)
-        for i, where in enumerate(batch):
-            inputs[i, ..., 0] = padded[where]
-        outputs = np.asarray(_weighted_outputs(network, params, inputs, weight))
+    done = 0
+    for batch, inputs in _batches(padded, windows, window, batch_size):
+        outputs = np.asarray(_weighted_outputs(network, params, inputs, scan_levels, weight))
         for where, output in zip(batch, outputs, strict=False):
             blended[where] += output
             total[where] += weight
-        progress(min(first + batch_size, len(windows)) / len(windows))
+        done += len(batch)
+        progress(done / len(windows))
     seen = total > 0
     blended /= np.where(seen, total, 1.0)[..., None]
     blended[..., 0] += ~seen
@@ -106,15 +107,51 @@ def predict(
 
 @functools.partial(jax.jit, static_argnums=0)
 def _weighted_outputs(
-    network: UNet, params: Any, images: jax.Array, weight: jax.Array
+    network: UNet,
+    params: Any,
+    images: jax.Array,
+    scan_levels: jax.Array | None,
+    weight: jax.Array,
 ) -> jax.Array:
-    logits, log_variance = network.apply(params, images)
+    logits, log_variance = network.apply(params, images, scan_levels)
     total = uncertainty.total_variance(log_variance)
     probabilities = uncertainty.scaled_softmax(logits, total)
     entropy = uncertainty.entropy(jax.nn.softmax(logits, axis=-1))[..., None]
     variances = uncertainty.variance(log_variance)
     outputs = jax.numpy.concatenate([probabilities, variances, entropy], axis=-1)
     return weight[..., None] * outputs
+
+
+_window_levels = jax.jit(window_levels, static_argnums=0)
+
+
+def _windows(
+    wanted: np.ndarray, window: Sequence[int], overlap: float
+) -> list[tuple[slice, slice, slice]]:
+    """Where the windows lie that touch what is wanted."""
+    starts = [_starts(n, w, overlap) for n, w in zip(wanted.shape, window, strict=True)]
+    return [
+        where
+        for corner in itertools.product(*starts)
+        if wanted[
+            where := tuple(slice(c, c + w) for c, w in zip(corner, window, strict=True))
+        ].any()
+    ]
+
+
+def _batches(
+    image: np.ndarray,
+    windows: list[tuple[slice, slice, slice]],
+    window: Sequence[int],
+    batch_size: int,
+) -> Iterator[tuple[list[tuple[slice, slice, slice]], np.ndarray]]:
+    """Windows, `batch_size` at a time, and what is in them; the last batch is filled with zeros."""
+    for first in range(0, len(windows), batch_size):
+        batch = windows[first : first + batch_size]
+        inputs = np.zeros((batch_size, *window, 1), np.float32)
+        for i, where in enumerate(batch):
+            inputs[i, ..., 0] = image[where]
+        yield batch, inputs
 
 
 def _starts(size: int, window: int, overlap: float) -> np.ndarray:

@@ -250,21 +250,23 @@ def pseudo_labels(
     task = network.clone(num_sources=0).apply(frozen.task, sample.image if same else sample.clean)
     targets = [uncertainty.variance(task[1][..., 0])]
     teacher = network.clone(num_sources=1)
+    by_scan = lambda x: x.reshape(-1, network.windows_per_scan, *x.shape[1:])  # noqa: E731
     for i, params in enumerate(frozen.teachers):
 
-        def variance_of(image, params=params):
-            return uncertainty.variance(teacher.apply(params, image[None])[1][0, ..., 1])
+        def variance_of(images, params=params):
+            return uncertainty.variance(teacher.apply(params, images)[1][..., 1])
 
-        def variance_where_present(image, present, variance_of=variance_of):
-            nothing = lambda image: jnp.zeros(image.shape[:-1], image.dtype)  # noqa: E731
-            return jax.lax.cond(present, variance_of, nothing, image)
+        def variance_where_present(images, present, variance_of=variance_of):
+            nothing = lambda images: jnp.zeros(images.shape[:-1], images.dtype)  # noqa: E731
+            return jax.lax.cond(present[0], variance_of, nothing, images)
 
         seen = sample.image if same else sample.own[i]
-        targets.append(
-            for_each(variance_where_present, seen, sample.present[:, i])
-            if config.absent_source == "zero"
-            else uncertainty.variance(teacher.apply(params, seen)[1][..., 1])
-        )
+        if config.absent_source == "zero":
+            present = by_scan(sample.present[:, i])
+            target = for_each(variance_where_present, by_scan(seen), present)
+            targets.append(target.reshape(seen.shape[:-1]))
+        else:
+            targets.append(variance_of(seen))
     return jax.lax.stop_gradient(targets)
 
 

@@ -63,7 +63,7 @@ def init_state(
     task: stages.Params | None = None,
 ) -> TrainState:
     """A fresh state; with `task`, the parameters start from those of the task network."""
-    params = network.init(key, jnp.zeros((1, *patch, 1)))
+    params = network.init(key, jnp.zeros((network.windows_per_scan, *patch, 1)))
     if task is not None:
         params = stages.start_from(task, params)
     return TrainState(
