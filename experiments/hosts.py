@@ -1,5 +1,7 @@
 """One training over several processes, each with devices of its own, usually one on each host."""
 
+from collections.abc import Callable
+
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
@@ -29,6 +31,13 @@ def join(coordinator: str, processes: int, process: int) -> None:
             f"--coordinator={coordinator}: the processes do not find each other "
             f"({str(error).splitlines()[0]})"
         ) from error
+
+
+def first(action: Callable[[], object], name: str) -> None:
+    """Runs `action` in the first process, while the others wait; `name` is that of the place."""
+    if is_first():
+        action()
+    wait(name)
 
 
 def is_first() -> bool:

@@ -101,10 +101,12 @@ def run(arguments: Arguments) -> None:
         cache.default_folder(),
     )
     with contextlib.ExitStack() as stack:
-        if hosts.is_first():
+
+        def claim():
             run_folder.claim(folder, config)
             stack.enter_context(run_folder.lock(folder))
-        hosts.wait("the folder is claimed")
+
+        hosts.first(claim, "the folder is claimed")
         run_folder.claim(folder, config)
         stop = stack.enter_context(stop_on_signal())
         _run_stages(arguments.stage, config, folder, subjects, console, stop)
@@ -130,9 +132,7 @@ def _run_stages(last: Stage, config: Config, folder: Path, subjects, console, st
         wanted_split = data.read_split(Path(config.split), names)
     else:
         wanted_split = data.split_subjects(names, config.seed)
-    if hosts.is_first():
-        run_folder.split(folder, wanted_split)
-    hosts.wait("the split is written")
+    hosts.first(lambda: run_folder.split(folder, wanted_split), "the split is written")
     split = run_folder.split(folder, wanted_split)
     part = {
         name: [subject for subject in subjects if subject.name in members]

@@ -63,6 +63,9 @@ def main(arguments: list[str] | None = None) -> int:
             with console.status(name.replace("_", " ")):
                 figures[name] = part(folder / name)
             console.print(f"{name.replace('_', ' ')} done")
+            path = Path(chosen.output)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(figures, indent=1) + "\n")
     broken = _broken(figures)
     table = Table("what", "figure", title="Faults")
     for name, found in figures.items():
@@ -70,9 +73,6 @@ def main(arguments: list[str] | None = None) -> int:
             text = f"{value:.3g}" if isinstance(value, float) else str(value)
             table.add_row(f"{name.replace('_', ' ')}: {key.replace('_', ' ')}", text)
     Console().print(table)
-    path = Path(chosen.output)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(figures, indent=1) + "\n")
     for promise in broken:
         print(f"broken: {promise}", file=sys.stderr)
     return 1 if broken else 0
