@@ -78,6 +78,10 @@ def test_a_small_run_of_everything(model_path, tmp_path):
     ):
         assert {"value", "low", "high", "n"} <= set(entry)
     assert len(list(tmp_path.glob("*.png"))) == 6
+    assert set(found["cause"]) == {"all", *found["detected"]}
+    assert found["cause"]["all"]["n"] == sum(
+        found["cause"][kind]["n"] for kind in found["detected"]
+    )
 
 
 def test_evidence_says_what_is_missing(tmp_path, capsys):

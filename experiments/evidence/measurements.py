@@ -30,7 +30,8 @@ class Row:
       fractions: of the way from mild to severe for each artefact that is in it.
       scores: `(1 + N,)`, the task first.
       expected_dice: see `scores.expected_dice`.
-      predicted_dice: by the model's calibration on other subjects.
+      predicted_dice, cause: by the model's calibration on other subjects; the likeliest cause.
+      percentiles: of each source's score within the clean reference scans.
       softmax_entropy: mean over the head, of the same network's plain softmax.
       entropy: mean over the head, of the softmax scaled by the variance.
       border: as `scores`, but within 2 voxels of the true border of grey matter.
@@ -46,6 +47,8 @@ class Row:
     scores: np.ndarray
     expected_dice: float
     predicted_dice: float
+    cause: str
+    percentiles: dict[str, float]
     softmax_entropy: float
     entropy: float
     border: np.ndarray
@@ -115,6 +118,7 @@ def _row(
     total = variances.sum(axis=-1)
     probability = found.prediction.probabilities
     entropy = -np.sum(probability * np.log(np.maximum(probability, 1e-12)), axis=-1)
+    meaning = interpret(found.scores, found.expected_dice, model.calibration)
     near = _border(subject.labels == 1) & (total > 0)
     return Row(
         subject=subject.name,
@@ -123,9 +127,9 @@ def _row(
         fractions=fractions,
         scores=found.scores,
         expected_dice=found.expected_dice,
-        predicted_dice=interpret(
-            found.scores, found.expected_dice, model.calibration
-        ).predicted_dice,
+        predicted_dice=meaning.predicted_dice,
+        cause=next(iter(meaning.causes)),
+        percentiles=meaning.percentiles,
         softmax_entropy=float(found.prediction.softmax_entropy[inside].mean()),
         entropy=float(entropy[inside].mean()),
         border=source_scores(variances, near),

@@ -8,6 +8,7 @@ import numpy as np
 from experiments.evidence.intervals import auc, bootstrap, spearman
 from experiments.evidence.measurements import MIXED, Row
 from qc_jax.models import Model
+from qc_jax.scoring.calibration import CLEAN
 
 MEASURES: dict[str, tuple[Callable[[Row], float], int]] = {
     "ours": (lambda row: row.expected_dice, -1),
@@ -38,6 +39,42 @@ def decoupling(rows: Sequence[Row], names: Sequence[str], sources: Sequence[str]
             for channel, name in enumerate(names)
         }
     return table
+
+
+def detection(rows: Sequence[Row], sources: Sequence[str]) -> dict[str, Any]:
+    """Share of scans whose score lies above 95 % of the model's clean reference scans, for each
+    artefact (upper half of the severities) and clean scans, source by source."""
+    table = {}
+    for artefact in (CLEAN, *sources):
+        chosen = [
+            row
+            for row in rows
+            if (row.artefact or CLEAN) == artefact and row.fractions.get(artefact, 1.0) >= 0.5
+        ]
+        table[artefact] = {
+            source: bootstrap(
+                lambda x: float(np.mean(x)),
+                [row.subject for row in chosen],
+                [row.percentiles[source] > 95 for row in chosen],
+            )
+            for source in sources
+        }
+    return table
+
+
+def cause(rows: Sequence[Row], sources: Sequence[str]) -> dict[str, Any]:
+    """Share of scans whose likeliest cause is the artefact put in, at any severity."""
+    found = {}
+    for kind in ("all", CLEAN, *sources):
+        chosen = [
+            row for row in rows if row.artefact != MIXED and kind in ("all", row.artefact or CLEAN)
+        ]
+        found[kind] = bootstrap(
+            lambda x: float(np.mean(x)),
+            [row.subject for row in chosen],
+            [row.cause == (row.artefact or CLEAN) for row in chosen],
+        )
+    return found
 
 
 def severity(rows: Sequence[Row], sources: Sequence[str]) -> dict[str, Any]:
@@ -153,6 +190,8 @@ def all_results(rows: Sequence[Row], model: Model) -> dict[str, Any]:
     pooled, within = quality(rows)
     return {
         "decoupling": decoupling(rows, ["task", *sources], sources),
+        "detected": detection(rows, sources),
+        "cause": cause(rows, sources),
         "severity_spearman": severity(rows, sources),
         "mixtures": mixtures(rows, sources),
         "quality_spearman": pooled,

@@ -17,10 +17,19 @@ def all_tables(evidence: dict[str, Any]) -> Iterator[Table]:
         table.add_row(artefact, *(f"{row[name]['value']:.2f}" for name in names))
     yield table
 
+    matrix = evidence["detected"]
+    sources = list(next(iter(matrix.values())))
+    table = Table("put in", *sources, "cause right")
+    table.title = "Share of scans above 95 % of the clean reference; cause named rightly"
+    for artefact, row in matrix.items():
+        shares = (f"{row[source]['value']:.2f}" for source in sources)
+        table.add_row(artefact, *shares, interval(evidence["cause"][artefact]))
+    yield table
+
     table = Table("source", "own AUC", "severity", "in mixtures", "coverage", title="Each source")
-    for source in matrix:
+    for source in sources:
         entries = (
-            matrix[source][source],
+            evidence["decoupling"][source][source],
             evidence["severity_spearman"][source],
             evidence["mixtures"][source],
             evidence["coverage"]["by_artefact"][source],
