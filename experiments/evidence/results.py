@@ -41,6 +41,23 @@ def decoupling(rows: Sequence[Row], names: Sequence[str], sources: Sequence[str]
     return table
 
 
+def change(rows: Sequence[Row], names: Sequence[str], sources: Sequence[str]) -> dict[str, Any]:
+    """How many times the clean score of the same subject and contrast each score is, geometric
+    mean over the upper half of the severities: what AUC, which counts any shift, does not say."""
+    clean = {(row.subject, row.draw): row.scores for row in rows if row.artefact is None}
+    table = {}
+    for artefact in sources:
+        chosen = [r for r in rows if r.artefact == artefact and r.fractions[artefact] >= 0.5]
+        logs = np.log([row.scores / clean[row.subject, row.draw] for row in chosen])
+        table[artefact] = {
+            name: bootstrap(
+                lambda x: float(np.exp(np.mean(x))), [row.subject for row in chosen], logs[:, i]
+            )
+            for i, name in enumerate(names)
+        }
+    return table
+
+
 def detection(rows: Sequence[Row], sources: Sequence[str]) -> dict[str, Any]:
     """Share of scans whose score lies above 95 % of the model's clean reference scans, for each
     artefact (upper half of the severities) and clean scans, source by source."""
@@ -190,6 +207,7 @@ def all_results(rows: Sequence[Row], model: Model) -> dict[str, Any]:
     pooled, within = quality(rows)
     return {
         "decoupling": decoupling(rows, ["task", *sources], sources),
+        "change": change(rows, ["task", *sources], sources),
         "detected": detection(rows, sources),
         "cause": cause(rows, sources),
         "severity_spearman": severity(rows, sources),

@@ -17,6 +17,11 @@ def all_tables(evidence: dict[str, Any]) -> Iterator[Table]:
         table.add_row(artefact, *(f"{row[name]['value']:.2f}" for name in names))
     yield table
 
+    table = Table("put in", *names, title="Score over that of the same head's clean scan")
+    for artefact, row in evidence["change"].items():
+        table.add_row(artefact, *(f"{row[name]['value']:.1f}" for name in names))
+    yield table
+
     matrix = evidence["detected"]
     sources = list(next(iter(matrix.values())))
     table = Table("put in", *sources, "cause right")
