@@ -39,6 +39,13 @@ def test_a_clean_scan_has_no_cause(known):
     assert 10 < found.percentiles["task"] < 90
 
 
+def test_no_cause_is_named_of_a_scan_unlike_all_known_ones(known):
+    scores = scores_with("blur", 3.9)
+    scores[0] *= 100
+    sentence = calibration.interpret(scores, 0.7, known).sentence
+    assert sentence.startswith("not named; this scan's task variance")
+
+
 def test_predicted_dice_falls_with_the_artefact(known):
     dices = [
         calibration.interpret(scores_with("blur", amount), 0.9 - 0.1 * amount, known).predicted_dice

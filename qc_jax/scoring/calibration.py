@@ -21,6 +21,9 @@ _DICE_RANGE = (0.01, 0.99)
 _SMALLEST_SCALE = 0.05
 """Of a score's logarithm over clean scans: where all of them are at the detection limit, a score
 just above it is not a thousand standard deviations out."""
+_KNOWN_SHARE = 0.99
+"""Quantile of the known scans' task score, beyond which a scan is unlike them all: the causes of such
+scans were found to be wrong and sure of themselves."""
 _RELIABLE = 0.5
 """Share of the causes that has to be right before one is named in words."""
 ONE_SIGMA = 0.6827
@@ -117,6 +120,7 @@ def fit(scans: Sequence[KnownScan], sources: Sequence[str]) -> dict[str, Any]:
         "reference": {
             name: np.sort(clean[:, channel]).tolist() for channel, name in enumerate(names)
         },
+        "task_limit": float(np.quantile([s.scores[0] for s in scans], _KNOWN_SHARE)),
         "log_mean": mean.tolist(),
         "log_scale": scale.tolist(),
         "cause": {
@@ -190,7 +194,7 @@ def interpret(
         chances,
         severities,
         float(np.clip(dice, *_DICE_RANGE)),
-        _sentence(chances, severities, cause["accuracy"]),
+        _sentence(chances, severities, cause["accuracy"], scores[0], calibration["task_limit"]),
     )
 
 
@@ -199,9 +203,20 @@ def severity_in_words(fraction: float) -> str:
     return "mild" if fraction < 1 / 3 else "moderate" if fraction < 2 / 3 else "severe"
 
 
-def _sentence(chances: dict[str, float], severities: dict[str, float], accuracy: float) -> str:
+def _sentence(
+    chances: dict[str, float],
+    severities: dict[str, float],
+    accuracy: float,
+    task: float,
+    task_limit: float,
+) -> str:
     if accuracy < _RELIABLE:
         return f"not named; this model would be right in only {accuracy:.0%} of known scans"
+    if task > task_limit:
+        return (
+            f"not named; this scan's task variance, {task:.2g}, is beyond that of the scans that "
+            f"this model was calibrated on, {task_limit:.2g}"
+        )
     (first, chance), (second, runner_up), *_ = chances.items()
     name = {CLEAN: "no artefact"}
     what = name.get(first, f"{first}, {severity_in_words(severities.get(first, 0.0))}")

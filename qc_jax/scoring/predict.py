@@ -125,9 +125,7 @@ def _weighted_outputs(
 _window_levels = jax.jit(window_levels, static_argnums=0)
 
 
-def _windows(
-    wanted: np.ndarray, window: Sequence[int], overlap: float
-) -> list[tuple[slice, slice, slice]]:
+def _windows(wanted: np.ndarray, window: Sequence[int], overlap: float) -> list[tuple[slice, ...]]:
     """Where the windows lie that touch what is wanted."""
     starts = [_starts(n, w, overlap) for n, w in zip(wanted.shape, window, strict=True)]
     return [
@@ -141,10 +139,10 @@ def _windows(
 
 def _batches(
     image: np.ndarray,
-    windows: list[tuple[slice, slice, slice]],
+    windows: list[tuple[slice, ...]],
     window: Sequence[int],
     batch_size: int,
-) -> Iterator[tuple[list[tuple[slice, slice, slice]], np.ndarray]]:
+) -> Iterator[tuple[list[tuple[slice, ...]], np.ndarray]]:
     """Windows, `batch_size` at a time, and what is in them; the last batch is filled with zeros."""
     for first in range(0, len(windows), batch_size):
         batch = windows[first : first + batch_size]
