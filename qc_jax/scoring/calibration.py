@@ -22,8 +22,8 @@ _SMALLEST_SCALE = 0.05
 """Of a score's logarithm over clean scans: where all of them are at the detection limit, a score
 just above it is not a thousand standard deviations out."""
 _KNOWN_SHARE = 0.99
-"""Quantile of the known scans' task score, beyond which a scan is unlike them all: the causes of such
-scans were found to be wrong and sure of themselves."""
+"""Quantile of the known scans' task score, beyond which a scan is unlike them all: the causes of
+such scans were found to be wrong and sure of themselves."""
 _RELIABLE = 0.5
 """Share of the causes that has to be right before one is named in words."""
 ONE_SIGMA = 0.6827
