@@ -48,13 +48,13 @@ def describe(image: jax.Array) -> jax.Array:
     counts = np.where((frequencies[2] == 0) | (frequencies[2] == 1), 1.0, 2.0).astype(np.float32)
     weighted = power * counts
 
+    counts_everywhere = np.broadcast_to(counts, power.shape[1:])
+
     found = []
     for axis, frequency in enumerate(frequencies):
-        others = tuple(1 + a for a in range(3) if a != axis)
-        planes = jnp.sum(weighted, axis=others)
-        in_plane = np.ones(len(frequency)) * counts.sum() * shape[0] * shape[1] / len(frequency)
-        if axis == 2:
-            in_plane = counts * shape[0] * shape[1]
+        others = tuple(a for a in range(3) if a != axis)
+        planes = jnp.sum(weighted, axis=tuple(1 + a for a in others))
+        in_plane = counts_everywhere.sum(axis=others)
         bins = np.ceil(frequency * _BINS - 1e-6).astype(int)[:, None] == np.arange(1 + _BINS)
         number = np.maximum(in_plane @ bins, 1.0)
         found.append((_log(planes @ bins.astype(np.float32) / number) + 5.0) / 3.0)
@@ -62,11 +62,12 @@ def describe(image: jax.Array) -> jax.Array:
     radius = np.sqrt(
         frequencies[0][:, None, None] ** 2 + frequencies[1][:, None] ** 2 + frequencies[2] ** 2
     )
+    log_power = _log(power) * counts
     for low, high in itertools.pairwise(_SHELLS):
         inside = (radius > low + 1e-6) & (radius <= high + 1e-6)
         number = max(float((inside * counts).sum()), 1.0)
         mean = jnp.sum(jnp.where(inside, weighted, 0.0), axis=(1, 2, 3)) / number
-        geometric = jnp.sum(jnp.where(inside, _log(power) * counts, 0.0), axis=(1, 2, 3)) / number
+        geometric = jnp.sum(jnp.where(inside, log_power, 0.0), axis=(1, 2, 3)) / number
         peak = jnp.max(jnp.where(inside, power, 0.0), axis=(1, 2, 3))
         level = _log(mean)
         numbers = [(level + 5.0) / 3.0, _log(peak) - level - 3.0, level - geometric - 1.0]

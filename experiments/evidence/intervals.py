@@ -40,6 +40,11 @@ def bootstrap(
     }
 
 
+def mean(values: np.ndarray) -> float:
+    """Of numbers, or the share of what is true."""
+    return float(np.mean(values))
+
+
 def auc(bad: np.ndarray, scores: np.ndarray) -> float:
     """Area under the ROC curve, by ranks; nan where only one kind of scan is there.
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.evidence.intervals import auc, bootstrap, spearman
+from experiments.evidence.intervals import auc, bootstrap, mean, spearman
 from experiments.evidence.measurements import MIXED, Row
 from qc_jax.models import Model
 from qc_jax.scoring.calibration import CLEAN
@@ -27,11 +27,7 @@ def decoupling(rows: Sequence[Row], names: Sequence[str], sources: Sequence[str]
     """AUC of each channel for each artefact: upper half of the severities against clean scans."""
     table = {}
     for artefact in sources:
-        chosen = [
-            row
-            for row in rows
-            if row.artefact is None or (row.artefact == artefact and row.fractions[artefact] >= 0.5)
-        ]
+        chosen = [*_clean(rows).values(), *_severe(rows, artefact)]
         subjects = [row.subject for row in chosen]
         bad = [row.artefact is not None for row in chosen]
         table[artefact] = {
@@ -44,11 +40,11 @@ def decoupling(rows: Sequence[Row], names: Sequence[str], sources: Sequence[str]
 def change(rows: Sequence[Row], names: Sequence[str], sources: Sequence[str]) -> dict[str, Any]:
     """How many times the clean score of the same subject and contrast each score is, geometric
     mean over the upper half of the severities: what AUC, which counts any shift, does not say."""
-    clean = {(row.subject, row.draw): row.scores for row in rows if row.artefact is None}
+    clean = _clean(rows)
     table = {}
     for artefact in sources:
-        chosen = [r for r in rows if r.artefact == artefact and r.fractions[artefact] >= 0.5]
-        logs = np.log([row.scores / clean[row.subject, row.draw] for row in chosen])
+        chosen = _severe(rows, artefact)
+        logs = np.log([row.scores / clean[row.subject, row.draw].scores for row in chosen])
         table[artefact] = {
             name: bootstrap(
                 lambda x: float(np.exp(np.mean(x))), [row.subject for row in chosen], logs[:, i]
@@ -63,14 +59,10 @@ def detection(rows: Sequence[Row], sources: Sequence[str]) -> dict[str, Any]:
     artefact (upper half of the severities) and clean scans, source by source."""
     table = {}
     for artefact in (CLEAN, *sources):
-        chosen = [
-            row
-            for row in rows
-            if (row.artefact or CLEAN) == artefact and row.fractions.get(artefact, 1.0) >= 0.5
-        ]
+        chosen = _severe(rows, artefact) if artefact != CLEAN else list(_clean(rows).values())
         table[artefact] = {
             source: bootstrap(
-                lambda x: float(np.mean(x)),
+                mean,
                 [row.subject for row in chosen],
                 [row.percentiles[source] > 95 for row in chosen],
             )
@@ -87,7 +79,7 @@ def cause(rows: Sequence[Row], sources: Sequence[str]) -> dict[str, Any]:
             row for row in rows if row.artefact != MIXED and kind in ("all", row.artefact or CLEAN)
         ]
         found[kind] = bootstrap(
-            lambda x: float(np.mean(x)),
+            mean,
             [row.subject for row in chosen],
             [row.cause == (row.artefact or CLEAN) for row in chosen],
         )
@@ -134,7 +126,7 @@ def quality(rows: Sequence[Row]) -> tuple[dict[str, Any], dict[str, Any]]:
       Pooled over subjects, and within subjects: changes against the clean scan of the same subject
       and contrast.
     """
-    clean = {(row.subject, row.draw): row for row in rows if row.artefact is None}
+    clean = _clean(rows)
     bad = [row for row in rows if row.artefact is not None]
     pooled, within = {}, {}
     for name, (measure, sign) in MEASURES.items():
@@ -157,15 +149,15 @@ def quality(rows: Sequence[Row]) -> tuple[dict[str, Any], dict[str, Any]]:
 def coverage(rows: Sequence[Row], scale: float) -> dict[str, Any]:
     """Share of the volumes within one standard deviation of the clean scan's, by the error bar
     before and after calibration on other subjects; for each artefact as well."""
-    clean = {(row.subject, row.draw): row.volume for row in rows if row.artefact is None}
+    clean = _clean(rows)
     bad = [row for row in rows if row.artefact is not None]
 
     def share(chosen, factor):
         inside = [
-            abs(row.volume - clean[row.subject, row.draw]) <= factor * row.volume_uncertainty
+            abs(row.volume - clean[row.subject, row.draw].volume) <= factor * row.volume_uncertainty
             for row in chosen
         ]
-        return bootstrap(lambda x: float(np.mean(x)), [row.subject for row in chosen], inside)
+        return bootstrap(mean, [row.subject for row in chosen], inside)
 
     kinds = sorted({row.artefact for row in bad})
     return {
@@ -181,13 +173,23 @@ def in_place(rows: Sequence[Row], sources: Sequence[str]) -> dict[str, Any]:
     """Own variance near the border of the true grey matter over that of the whole head."""
     found = {}
     for channel, source in enumerate(sources, 1):
-        chosen = [r for r in rows if r.artefact == source and r.fractions[source] >= 0.5]
+        chosen = _severe(rows, source)
         found[source] = bootstrap(
-            lambda x: float(np.mean(x)),
+            mean,
             [row.subject for row in chosen],
             [row.border[channel] / row.scores[channel] for row in chosen],
         )
     return found
+
+
+def _clean(rows: Sequence[Row]) -> dict[tuple[str, int], Row]:
+    """The clean scan of each subject and contrast."""
+    return {(row.subject, row.draw): row for row in rows if row.artefact is None}
+
+
+def _severe(rows: Sequence[Row], artefact: str) -> list[Row]:
+    """Scans with one artefact, in the upper half of its severities."""
+    return [row for row in rows if row.artefact == artefact and row.fractions[artefact] >= 0.5]
 
 
 def known_limit(rows: Sequence[Row]) -> dict[str, Any]:
@@ -218,7 +220,7 @@ def all_results(rows: Sequence[Row], model: Model) -> dict[str, Any]:
         "border_ratio": in_place(rows, sources),
         "task_variance_over_noise": known_limit(rows),
         "dice_clean": bootstrap(
-            lambda x: float(np.mean(x)),
+            mean,
             [row.subject for row in rows if row.artefact is None],
             [row.dice for row in rows if row.artefact is None],
         ),
