@@ -42,8 +42,11 @@ def test_a_clean_scan_has_no_cause(known):
 def test_no_cause_is_named_of_a_scan_unlike_all_known_ones(known):
     scores = scores_with("blur", 3.9)
     scores[0] *= 100
-    sentence = calibration.interpret(scores, 0.7, known).sentence
-    assert sentence.startswith("not named; this scan's task variance")
+    found = calibration.interpret(scores, 0.7, known)
+    assert found.sentence.startswith("not named; this scan's task variance")
+    assert not found.cause_named
+    scores[0] /= 100
+    assert calibration.interpret(scores, 0.7, known).cause_named
 
 
 def test_predicted_dice_falls_with_the_artefact(known):

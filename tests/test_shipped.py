@@ -3,13 +3,21 @@
 import itertools
 
 import jax
+import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 from nilearn.datasets import load_mni152_gm_template, load_mni152_template
 
 import qc_jax
-from qc_jax import augment, models, scoring
+from qc_jax import augment, cli, models, scoring
+from qc_jax.data import population, tissues
 from qc_jax.scoring.scan import measure, on_grid
+
+
+def not_yet(reason: str) -> pytest.MarkDecorator:
+    """What these weights do not reach; strict, so that weights which do are noticed."""
+    return pytest.mark.xfail(reason=reason, strict=True)
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +46,78 @@ def test_grey_matter_of_a_real_head(model, template):
     assert found.warnings == ()
 
 
-def test_artefacts_in_a_real_head_raise_their_own_scores_and_not_all_others(model, template):
+@pytest.fixture(scope="module")
+def raised(model, template):
+    """How many times its clean value each score of the real head is, by artefact and name."""
     clean = qc_jax.score(template, model)
-    raised = {}
+    found = {}
     for source in augment.ALL_SOURCES:
         key = jax.random.key(3)
         image = np.asarray(augment.corrupt(key, clean.conformed.image, source, 1.0))
         bad = measure(model, on_grid(image, model.description.voxel_size), overlap=0.25)
         for name, score in zip(clean.scores, bad.scores, strict=True):
-            raised[source.name, name] = score / clean.scores[name]
-        assert raised[source.name, source.name] > 1.05, source.name
-    for artefact, other in itertools.permutations(("spike", "noise", "blur"), 2):
-        assert raised[artefact, artefact] > 5 * raised[artefact, other]
+            found[source.name, name] = score / clean.scores[name]
+    return found
+
+
+def test_artefacts_in_a_real_head_raise_their_own_scores(raised):
+    for source in augment.ALL_SOURCES:
+        assert raised[source.name, source.name] > 1.1, source.name
     assert max(raised, key=lambda pair: raised[pair]) == ("noise", "noise")
+
+
+@pytest.mark.parametrize(
+    ("artefact", "other"), list(itertools.permutations(("spike", "noise", "blur"), 2))
+)
+def test_spike_noise_and_blur_raise_their_own_scores_most(raised, artefact, other):
+    assert raised[artefact, artefact] > 5 * raised[artefact, other]
+
+
+@pytest.mark.parametrize(
+    ("artefact", "other"),
+    [
+        pytest.param("noise", "blur", marks=not_yet("noise raises blur 1.3-fold")),
+        pytest.param("spike", "blur", marks=not_yet("spike raises blur 1.7-fold")),
+        ("blur", "noise"),
+    ],
+)
+def test_artefacts_in_a_real_head_leave_other_scores_alone(raised, artefact, other):
+    assert raised[artefact, artefact] > 3 and raised[artefact, other] < 1.2
+
+
+@pytest.fixture(scope="module")
+def study(model, tmp_path_factory):
+    """Group table of heads of the embedded population: one with each artefact, two clean ones."""
+    folder = tmp_path_factory.mktemp("study")
+    config = population.PopulationConfig(8, model.description.voxel_size, (96, 112, 96), seed=5)
+    heads = population.load_population(config, folder / "cache")
+    affine = np.diag([*3 * [model.description.voxel_size], 1.0])
+    for index, (fractions, source) in enumerate(
+        zip(heads.values(), (*augment.ALL_SOURCES, None, None), strict=True)
+    ):
+        image = tissues.draw_image(np.random.default_rng(index), fractions)
+        if source is not None:
+            image = np.asarray(augment.corrupt(jax.random.key(index), image, source, 0.9))
+        name = f"sub-{source.name if source else f'clean{index}'}"
+        path = folder / "bids" / name / "anat" / f"{name}_T1w.nii"
+        path.parent.mkdir(parents=True)
+        nib.save(nib.Nifti1Image((1000 * image).astype(np.int16), affine), path)
+    where = [str(folder / "bids"), str(folder / "out")]
+    assert cli.main([*where, "participant"]) == cli.main([*where, "group"]) == 0
+    return pd.read_csv(folder / "out/group_T1w.tsv", sep="\t", index_col="sub")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "source",
+    [
+        pytest.param("motion", marks=not_yet("wrap raises motion more")),
+        "spike",
+        "noise",
+        pytest.param("ghosting", marks=not_yet("wrap raises ghosting more")),
+        "blur",
+        "wrap",
+    ],
+)
+def test_corrupted_subjects_rank_worst_on_their_own_source(study, source):
+    assert study[f"score_{source}"].idxmax() == source
