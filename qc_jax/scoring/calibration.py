@@ -66,13 +66,15 @@ class Interpretation:
       causes: probability of each source and of none, the likeliest first.
       severities: of each source by its own score, 0 (mild) to 1 (severe).
       predicted_dice: of the grey-matter segmentation.
-      sentence: cause and severity in words.
+      cause_named: whether the causes can be believed of this scan by this model.
+      sentence: cause and severity in words, or why none is named.
     """
 
     percentiles: dict[str, float]
     causes: dict[str, float]
     severities: dict[str, float]
     predicted_dice: float
+    cause_named: bool
     sentence: str
 
 
@@ -189,12 +191,14 @@ def interpret(
     dice_features = [*standard, _logit(expected_dice)]
     logit = np.dot(calibration["dice"]["coefficients"], dice_features)
     dice = special.expit(logit + calibration["dice"]["intercept"])
+    doubt = _doubt(scores[0], calibration)
     return Interpretation(
         percentiles,
         chances,
         severities,
         float(np.clip(dice, *_DICE_RANGE)),
-        _sentence(chances, severities, cause["accuracy"], scores[0], calibration["task_limit"]),
+        not doubt,
+        f"not named; {doubt}" if doubt else _sentence(chances, severities),
     )
 
 
@@ -203,20 +207,20 @@ def severity_in_words(fraction: float) -> str:
     return "mild" if fraction < 1 / 3 else "moderate" if fraction < 2 / 3 else "severe"
 
 
-def _sentence(
-    chances: dict[str, float],
-    severities: dict[str, float],
-    accuracy: float,
-    task: float,
-    task_limit: float,
-) -> str:
+def _doubt(task: float, calibration: dict[str, Any]) -> str:
+    """Why the causes cannot be believed; empty where they can."""
+    accuracy, task_limit = calibration["cause"]["accuracy"], calibration["task_limit"]
     if accuracy < _RELIABLE:
-        return f"not named; this model would be right in only {accuracy:.0%} of known scans"
+        return f"this model would be right in only {accuracy:.0%} of known scans"
     if task > task_limit:
         return (
-            f"not named; this scan's task variance, {task:.2g}, is beyond that of the scans that "
-            f"this model was calibrated on, {task_limit:.2g}"
+            f"this scan's task variance, {task:.2g}, is beyond that of the scans that this model "
+            f"was calibrated on, {task_limit:.2g}"
         )
+    return ""
+
+
+def _sentence(chances: dict[str, float], severities: dict[str, float]) -> str:
     (first, chance), (second, runner_up), *_ = chances.items()
     name = {CLEAN: "no artefact"}
     what = name.get(first, f"{first}, {severity_in_words(severities.get(first, 0.0))}")

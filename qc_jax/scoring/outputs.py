@@ -141,6 +141,7 @@ def record_of(
             "grey_matter_volume_error_ml": score.volume_error,
             "percentiles": found.percentiles,
             "causes": found.causes,
+            "cause_named": found.cause_named,
             "severities": found.severities,
             "predicted_dice": found.predicted_dice,
             "sentence": found.sentence,
