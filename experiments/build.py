@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import optax
 
 from experiments.presets import Config
@@ -65,6 +67,7 @@ def network_of(config: Config, num_sources: int) -> UNet:
         depth=config.depth,
         level_head=config.level_head,
         windows_per_scan=config.patches_per_scan,
+        dtype=jnp.dtype(config.precision),
     )
 
 
@@ -119,7 +122,14 @@ def fresh_state(config: Config, stage: str, num_sources: int, task=None) -> trai
     )
 
 
-def step_of(config: Config, stage: str, mesh, sources: tuple[Source, ...], frozen: training.Frozen):
+def step_of(
+    config: Config,
+    stage: str,
+    mesh,
+    sources: tuple[Source, ...],
+    frozen: training.Frozen,
+    heads: np.ndarray | None,
+):
     """The compiled training step of a stage, see `training.make_train_step`."""
     return training.make_train_step(
         mesh,
@@ -135,6 +145,7 @@ def step_of(config: Config, stage: str, mesh, sources: tuple[Source, ...], froze
             rotation=config.rotation,
             scaling=config.scaling,
             flips=config.flips,
+            deformation=config.deformation,
         ),
         training.LossConfig(
             warm_up=config.warm_up,
@@ -152,6 +163,7 @@ def step_of(config: Config, stage: str, mesh, sources: tuple[Source, ...], froze
         ),
         learning_rate_of(config, stage),
         plateau_of(config),
+        heads,
     )
 
 

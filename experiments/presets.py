@@ -22,8 +22,6 @@ class Config:
     labels:DIR for label maps with FreeSurfer's numbers, from which images are drawn."""
     split: str = ""
     """JSON file with the subjects' names for train, validation and test; empty for 80/10/10."""
-    deformed_copies: int = 0
-    """Deformed copies of each training subject; not for images, which have no label map."""
     sources: tuple[str, ...] = ("spike", "noise", "blur", "wrap")
     """Artefacts to learn: any of motion, spike, noise, ghosting, blur and wrap."""
     seed: int = 0
@@ -53,11 +51,16 @@ class Config:
     """Largest change of size, as a share."""
     flips: bool = True
     """Mirror axes at random."""
+    deformation: float = 0.0
+    """Standard deviation, in voxels, by which control points of three heads in four are moved, in
+    another pose and size each time; for label maps and the embedded population."""
 
     base_features: int = 8
     """Channels of the first level of the U-Net."""
     depth: int = 3
     """Levels of the U-Net."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the features in training; parameters, statistics and losses are float32."""
     level_head: bool = True
     """Let the variances see the spread of the encoder's channels, which instance norm removes."""
 
@@ -121,26 +124,28 @@ class Config:
 PRESETS: dict[str, Config] = {
     # `python -m experiments.run --stage=teachers`, two CPU cores; time and figures in README.md.
     "demo": Config(),
-    # One GPU with 24 GB or more; not yet timed.
+    # One GPU; with --data=labels:DIR --split=FILE how the weights in the package were trained.
     "gpu": Config(
-        subjects=200,
-        voxel_size=1.5,
-        field_of_view=(128, 160, 128),
-        patch=(64, 64, 64),
-        batch_size=4,
-        patches_per_scan=2,
-        rotation=10.0,
-        scaling=0.1,
+        sources=("motion", "spike", "noise", "ghosting", "blur", "wrap"),
+        voxel_size=2.0,
+        field_of_view=(96, 112, 96),
+        patch=(32, 32, 32),
+        batch_size=32,
+        patches_per_scan=4,
+        patch_candidates=4,
+        artefact_rate=0.65,
+        deformation=1.0,
         base_features=16,
         depth=4,
-        steps_task=10_000,
-        steps_teachers=10_000,
-        steps_student=30_000,
-        learning_rate=1e-3,
+        precision="bfloat16",
+        steps_task=2000,
+        steps_teachers=500,
+        steps_student=3000,
+        warm_up=300,
         plateau_window=100,
         plateau_patience=5,
-        checkpoint_every=1000,
-        log_every=100,
+        checkpoint_every=500,
+        log_every=50,
         overlap=0.25,
     ),
     # Section 5 of the paper: 96^3, batch 2 on each of 4 GPUs, 30 000 steps for each network.

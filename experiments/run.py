@@ -123,7 +123,6 @@ def _run_stages(last: Stage, config: Config, folder: Path, subjects, console, st
 
     from experiments import build, hosts, run_folder, train
     from qc_jax import data, training
-    from qc_jax.data import cache
 
     started = time.monotonic()
     sources = build.chosen_sources(config)
@@ -138,13 +137,6 @@ def _run_stages(last: Stage, config: Config, folder: Path, subjects, console, st
         name: [subject for subject in subjects if subject.name in members]
         for name, members in split.items()
     }
-    part["train"] = data.deformed_subjects(
-        part["train"],
-        config.deformed_copies,
-        config.voxel_size,
-        config.seed,
-        cache.default_folder(),
-    )
     console.print("subjects: " + ", ".join(f"{len(v)} {k}" for k, v in part.items()))
 
     wanted = ["task"]

@@ -89,7 +89,8 @@ def train_stage(
     steps = build.steps_of(config, stage)
     # -- Step and state --------------------------------------------------------------------------
     mesh = training.data_mesh()
-    step_function = build.step_of(config, stage, mesh, sources, frozen)
+    heads = data.stacked_fractions(subjects)
+    step_function = build.step_of(config, stage, mesh, sources, frozen, heads)
     task = frozen.task if config.start_from_task else None
     state = build.fresh_state(config, stage, len(sources), task)
     state = jax.device_put(state, training.replicated(mesh))
@@ -135,13 +136,13 @@ def train_stage(
         since, since_step, skipped = time.monotonic(), first, 0
         for step in range(first + 1, steps + 1):
             batch = next(iterator)
-            heads = batch.pop("subject")
+            drawn = batch["subject"]
             state, metrics = step_function(state, key, training.sharded(mesh, batch))
             if metrics.pop("finite"):
                 skipped = 0
             else:
                 skipped += 1
-                names = ", ".join(sorted({subjects[i].name for i in heads}))
+                names = ", ".join(sorted({subjects[i].name for i in drawn}))
                 progress.console.print(f"{stage}: no finite loss at step {step} ({names}): skipped")
                 if skipped == SKIPPED_IN_A_ROW:
                     raise DivergedError(

@@ -40,6 +40,8 @@ class UNet(nn.Module):
         scan has is a question to all of it.
       windows_per_scan: so many windows in a row of a batch are of one scan, and what they have in
         common stands for the scan where `scan_levels` are not given.
+      dtype: of the features and the arithmetic between them; parameters, statistics and both heads
+        stay float32.
     """
 
     num_sources: int = 0
@@ -48,6 +50,7 @@ class UNet(nn.Module):
     depth: int = 5
     level_head: bool = False
     windows_per_scan: int = 1
+    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(
@@ -70,7 +73,7 @@ class UNet(nn.Module):
         check_divisible(image.shape[1:4], self.depth)
         features = [self.base_features * 2**level for level in range(self.depth)]
 
-        x, skips, levels = image, [], []
+        x, skips, levels = image.astype(self.dtype), [], []
         for level, width in enumerate(features[:-1]):
             for half in ("first", "second"):
                 x, convolved = self._layer([x], width, f"encoder_{level}_{half}")
@@ -79,7 +82,7 @@ class UNet(nn.Module):
             skips.append(x)
             x = max_pool(x)
         x, convolved = self._layer([x], features[-1], "bottleneck_first")
-        levels.append(convolved / _BOTTLENECK_SCALE)
+        levels.append(convolved.astype(jnp.float32) / _BOTTLENECK_SCALE)
         if self.depth > 1:
             x, _ = self._layer([x], features[-2], "bottleneck_second")
         for level in reversed(range(self.depth - 1)):
@@ -87,6 +90,7 @@ class UNet(nn.Module):
             x, _ = self._layer([skips[level], upsample(x)], width, f"decoder_{level}_first")
             x, _ = self._layer([x], narrow, f"decoder_{level}_second")
 
+        x = x.astype(jnp.float32)
         logits = nn.Dense(self.num_classes, name="logits")(x)
         log_variance = nn.Dense(
             1 + self.num_sources, name="log_variance", kernel_init=nn.initializers.normal(1e-2)
@@ -111,7 +115,7 @@ class UNet(nn.Module):
         parts, first = [], 0
         for x in inputs:
             last = first + x.shape[-1]
-            parts.append(conv.conv3d(x, kernel[..., first:last, :]))
+            parts.append(conv.conv3d(x, kernel[..., first:last, :].astype(self.dtype)))
             first = last
         out = functools.reduce(jnp.add, parts)
         return leaky_relu(instance_norm(out, scale, bias)), out
@@ -128,7 +132,8 @@ class UNet(nn.Module):
         everywhere = jnp.concatenate([window, scan], axis=-1)[:, None, None, None]
         everywhere = jnp.broadcast_to(everywhere, (*levels.shape[:-1], everywhere.shape[-1]))
         levels = jnp.concatenate([levels, everywhere], axis=-1)
-        hidden = leaky_relu(nn.Dense(64, name="level_hidden")(levels))
+        hidden = leaky_relu(nn.Dense(128, name="level_hidden_0")(levels))
+        hidden = leaky_relu(nn.Dense(64, name="level_hidden_1")(hidden))
         out = nn.Dense(
             1 + self.num_sources, name="level_out", kernel_init=nn.initializers.normal(1e-2)
         )(hidden)
@@ -158,9 +163,10 @@ def check_divisible(shape: Sequence[int], depth: int) -> None:
 
 def instance_norm(x: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
     """Zero mean and unit variance over the three axes of each channel, then `scale` and `bias`."""
+    dtype, x = x.dtype, x.astype(jnp.float32)
     mean = jnp.mean(x, axis=(1, 2, 3), keepdims=True)
     variance = jnp.mean(jnp.square(x - mean), axis=(1, 2, 3), keepdims=True)
-    return (x - mean) * (scale * jax.lax.rsqrt(variance + _EPSILON)) + bias
+    return ((x - mean) * (scale * jax.lax.rsqrt(variance + _EPSILON)) + bias).astype(dtype)
 
 
 def local_log_spread(x: jax.Array, edge: int) -> jax.Array:
@@ -170,7 +176,9 @@ def local_log_spread(x: jax.Array, edge: int) -> jax.Array:
     """
     batch, *shape, channels = x.shape
     number = [size // edge for size in shape]
-    cubes = x.reshape(batch, number[0], edge, number[1], edge, number[2], edge, channels)
+    cubes = x.astype(jnp.float32).reshape(
+        batch, number[0], edge, number[1], edge, number[2], edge, channels
+    )
     return 0.5 * jnp.log(jnp.var(cubes, axis=(2, 4, 6)) + _EPSILON)
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from qc_jax import data
-from qc_jax.data import cache, deformation, label_maps, loader, pairs, population, tissues
+from qc_jax.augment import tissues
+from qc_jax.data import cache, deformation, label_maps, loader, pairs, population
 from qc_jax.errors import ConfigError
 
 SMALL = population.PopulationConfig(2, 8.0, (24, 30, 24))
@@ -54,20 +55,6 @@ def test_deformations_are_diffeomorphic():
 def test_jacobian_of_a_scaling():
     grid = np.stack(np.meshgrid(*map(np.arange, (4, 5, 6)), indexing="ij"))
     np.testing.assert_allclose(deformation.jacobian_determinant(0.1 * grid), 1.1**3)
-
-
-def test_images_are_the_tissues_means_by_their_fractions():
-    fractions = np.zeros((6, 6, 6, len(tissues.TISSUES)), np.uint8)
-    fractions[:3, ..., tissues.TISSUES.index("white_matter")] = 255
-    fractions[3:, ..., tissues.GREY_MATTER] = 255
-    fractions[3, ...] = 0
-    fractions[3, ..., [tissues.GREY_MATTER, tissues.TISSUES.index("white_matter")]] = 127
-    image = tissues.draw_image(np.random.default_rng(0), fractions)
-    white, mixed, grey = image[0].mean(), image[3].mean(), image[4].mean()
-    assert white > grey and mixed == pytest.approx((white + grey) / 2, rel=0.06)
-    assert image.max() == 1 and image.dtype == np.float32
-    other = tissues.draw_image(np.random.default_rng(1), fractions)
-    assert abs(other[4].mean() / other[0].mean() - grey / white) > 0.01
 
 
 def test_cache_makes_once_and_mends_damage(tmp_path):
@@ -120,21 +107,6 @@ def test_cortex_and_thalamus_together_are_grey_matter():
     fractions[..., tissues.GREY_MATTER] = 80, 60
     fractions[..., label_maps.tissue_table()[10]] = 75, 45
     np.testing.assert_array_equal(tissues.labels_of(fractions), [[[1, 0]]])
-
-
-def test_deformed_copies_are_other_heads_of_the_same_tissues(heads, tmp_path):
-    subject = data.Subject("a", tissues.labels_of(heads[0]), fractions=heads[0])
-    for _ in range(2):  # the second time from the cache
-        everyone = data.deformed_subjects([subject], 2, 8.0, 0, tmp_path)
-        assert [s.name for s in everyone] == ["a", "a+1", "a+2"] and everyone[0] is subject
-        for copy in everyone[1:]:
-            overlap = (copy.labels & subject.labels).sum() / subject.labels.sum()
-            assert 0.2 < overlap < 0.95
-            assert copy.labels.sum() == pytest.approx(subject.labels.sum(), rel=0.4)
-    assert not np.array_equal(everyone[1].fractions, everyone[2].fractions)
-    image = dataclasses.replace(subject, fractions=None, image=heads[0][..., 2])
-    with pytest.raises(ConfigError, match="--deformed-copies=0"):
-        data.deformed_subjects([image], 1, 8.0, 0, tmp_path)
 
 
 def test_a_split_from_a_file(tmp_path):
@@ -235,10 +207,22 @@ def test_batches_resume_exactly(heads):
     second.set_state(first.get_state())
     for batch in expected[2:]:
         again = next(second)
-        for name in ("image", "labels", "index"):
+        for name in ("subject", "index"):
             np.testing.assert_array_equal(again[name], batch[name])
-    assert expected[0]["image"].shape == (3, 24, 30, 24)
-    assert not np.array_equal(expected[0]["image"], expected[1]["image"])
+    both = np.concatenate([expected[0]["subject"], expected[1]["subject"]])
+    assert both.shape == (6,) and set(both) == set(range(4))  # an epoch is everyone
+
+
+def test_images_come_with_the_batch_and_fractions_do_not(heads):
+    images = [data.Subject(f"{i}", h[..., 0], image=h[..., 2] / 255) for i, h in enumerate(heads)]
+    batch = next(data.batches(images, 2, seed=0))
+    for i, subject in enumerate(batch["subject"]):
+        np.testing.assert_array_equal(batch["image"][i], images[subject].image)
+        np.testing.assert_array_equal(batch["labels"][i], images[subject].labels)
+    assert data.stacked_fractions(images) is None
+    drawn = [data.Subject(f"{i}", h[..., 0], fractions=h) for i, h in enumerate(heads)]
+    assert set(next(data.batches(drawn, 2, seed=0))) == {"subject", "index"}
+    np.testing.assert_array_equal(data.stacked_fractions(drawn), heads)
 
 
 def test_clean_scans_are_the_same_each_time(heads):
@@ -254,8 +238,8 @@ def test_parts_of_a_batch_are_the_batch_even_of_one(heads):
     whole = next(data.batches(subjects, 2, seed=5))
     for part in range(2):
         row = next(data.batches(subjects, 1, 5, part, 2))
-        np.testing.assert_array_equal(row["image"][0], whole["image"][part])
+        assert row["subject"] == whole["subject"][part]
         assert row["index"] == part
     alone = next(data.batches(subjects, 1, seed=5))
-    np.testing.assert_array_equal(alone["image"][0], whole["image"][0])
+    assert alone["subject"] == whole["subject"][0]
     assert alone["index"] == 0

@@ -391,7 +391,7 @@ def test_one_step_of_the_large_presets_has_the_right_shapes(preset, stage):
             teachers = (teacher,) * len(sources) if stage == "student" else ()
             frozen = training.Frozen(task, teachers)
         mesh = training.data_mesh(1)
-        return build.step_of(config, stage, mesh, sources, frozen)(state, key, batch)
+        return build.step_of(config, stage, mesh, sources, frozen, None)(state, key, batch)
 
     shape = (config.batch_size, *config.field_of_view)
     batch = {

@@ -11,7 +11,8 @@ from nilearn.datasets import load_mni152_gm_template, load_mni152_template
 
 import qc_jax
 from qc_jax import augment, cli, models, scoring
-from qc_jax.data import population, tissues
+from qc_jax.augment import tissues
+from qc_jax.data import population
 from qc_jax.scoring.scan import measure, on_grid
 
 
@@ -95,7 +96,7 @@ def study(model, tmp_path_factory):
     for index, (fractions, source) in enumerate(
         zip(heads.values(), (*augment.ALL_SOURCES, None, None), strict=True)
     ):
-        image = tissues.draw_image(np.random.default_rng(index), fractions)
+        image = tissues.draw_image(jax.random.key(index), fractions)
         if source is not None:
             image = np.asarray(augment.corrupt(jax.random.key(index), image, source, 0.9))
         name = f"sub-{source.name if source else f'clean{index}'}"

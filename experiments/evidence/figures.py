@@ -38,7 +38,7 @@ def plot_all(
 
 def _maps(path: Path, model: Model, subject: data.Subject, sources: Sequence[Source]) -> None:
     voxel_size = model.description.voxel_size
-    clean = subject.draw(np.random.default_rng(0))
+    clean = subject.draw(jax.random.key(0))
     images = {"clean": clean}
     for source in sources:
         images[source.name] = np.asarray(augment.corrupt(jax.random.key(0), clean, source, 0.75))

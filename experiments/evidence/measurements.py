@@ -10,7 +10,7 @@ from scipy import ndimage
 from experiments.evidence import iqms
 from qc_jax import augment, data
 from qc_jax.augment import Source
-from qc_jax.data.tissues import TISSUES
+from qc_jax.augment.tissues import TISSUES
 from qc_jax.models import Model
 from qc_jax.scoring.calibration import interpret
 from qc_jax.scoring.scan import Measurement, measure, on_grid
@@ -77,8 +77,8 @@ def simulated(
     for subject in subjects:
         for draw in range(draws):
             rng = np.random.default_rng([seed, draw, *map(ord, subject.name)])
-            clean = subject.draw(rng)
             key = jax.random.fold_in(jax.random.key(seed), int(rng.integers(2**31)))
+            clean = subject.draw(key)
             for artefact, fractions, image in _versions(key, clean, sources, draw, draws, rng):
                 rows.append(_row(model, subject, draw, artefact, fractions, image))
                 advance()

@@ -1,9 +1,11 @@
 """The same weights on artefacts of another simulator: TorchIO, at ten severities."""
 
 import warnings
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from experiments.evidence.intervals import bootstrap, spearman, youden
@@ -53,7 +55,10 @@ def torchio_results(
     clean, found = [], {name: [] for name in CHANNELS if name in names}
     for subject in subjects:
         for draw in range(draws):
-            image = subject.draw(np.random.default_rng([seed, draw, *map(ord, subject.name)]))
+            key = jax.random.fold_in(
+                jax.random.key(seed), zlib.crc32(f"{subject.name} {draw}".encode())
+            )
+            image = subject.draw(key)
             clean.append((subject.name, _scores(model, image)))
             advance()
             tensor = torchio.ScalarImage(tensor=torch.from_numpy(image)[None])

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from qc_jax import augment, models
-from qc_jax.data import population, tissues
+from qc_jax.augment import tissues
+from qc_jax.data import population
 from qc_jax.scoring import calibration
 
 SOURCES = tuple(source.name for source in augment.ALL_SOURCES)
@@ -56,4 +57,4 @@ def write_model(path: Path) -> Path:
 def make_head() -> np.ndarray:
     """`(24, 30, 24)` image of a head at 8 mm."""
     fractions = next(population.make_subjects(population.PopulationConfig(1, 8.0, (24, 30, 24))))
-    return tissues.draw_image(np.random.default_rng(0), fractions)
+    return np.asarray(tissues.draw_image(jax.random.key(0), fractions))

@@ -1,7 +1,15 @@
 """Artefacts and augmentations as pure functions of a key; needs jax alone."""
 
 from qc_jax.augment.bias_field import apply_bias_field, bias_field
-from qc_jax.augment.compose import alone, apply_sources, compose, corrupt, draw_severities, rescale
+from qc_jax.augment.compose import (
+    alone,
+    apply_sources,
+    compose,
+    corrupt,
+    draw_severities,
+    normalise,
+    rescale,
+)
 from qc_jax.augment.ghosting import GHOSTING
 from qc_jax.augment.kspace import SOURCES, Source, filter_lines, to_image, to_k_space
 from qc_jax.augment.motion import MOTION
@@ -33,6 +41,7 @@ __all__ = [
     "draw_severities",
     "filter_lines",
     "flip",
+    "normalise",
     "random_deformation",
     "random_flip",
     "random_transform",

@@ -100,6 +100,25 @@ def alone(severities: jax.Array, sources: Sequence[Source], index: int) -> jax.A
     return jnp.where(jnp.arange(len(sources)) == index, severities, none)
 
 
+def normalise(image: jax.Array) -> jax.Array:
+    """A scan of any scale to the intensities that the network sees, those of scoring and training.
+
+    The unit is three times the mean intensity of the head; what is brighter, vessels and fat,
+    saturates.  The mean is weighted with the intensity itself, sum(x^2) / sum(x), which leaves air
+    out without a mask, however much of it there is.
+
+    Args:
+      image: `(X, Y, Z)`, nowhere negative.
+
+    Returns:
+      `(X, Y, Z)` in [0, 1]; an image of zeros stays zero.
+    """
+    tiny = jnp.finfo(image.dtype).tiny
+    scaled = rescale(image)
+    mean = jnp.sum(jnp.square(scaled)) / jnp.maximum(jnp.sum(scaled), tiny)
+    return jnp.minimum(scaled / jnp.maximum(3.0 * mean, tiny), 1.0)
+
+
 def rescale(image: jax.Array) -> jax.Array:
     """Divides a magnitude image by its maximum; an image of zeros stays zero."""
     return image / jnp.maximum(jnp.max(image), jnp.finfo(image.dtype).tiny)

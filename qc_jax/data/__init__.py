@@ -4,18 +4,18 @@ from qc_jax.data.loader import (
     Subject,
     batches,
     clean_scans,
-    deformed_subjects,
     load_subjects,
     read_split,
     split_subjects,
+    stacked_fractions,
 )
 
 __all__ = [
     "Subject",
     "batches",
     "clean_scans",
-    "deformed_subjects",
     "load_subjects",
     "read_split",
     "split_subjects",
+    "stacked_fractions",
 ]

@@ -4,50 +4,10 @@ The diffeomorphism is a stationary velocity field, integrated by scaling and squ
 Jacobian is checked to be positive.
 """
 
-import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
-
-from qc_jax.data import cache, tissues
-
-
-def deform(rng: np.random.Generator, fractions: np.ndarray, voxel_size: float) -> np.ndarray:
-    """Another head of the same tissues.
-
-    Args:
-      rng: pose, size and deformation come from it.
-      fractions: `(X, Y, Z, T)` uint8, air first.
-      voxel_size: in mm.
-
-    Returns:
-      As `fractions`; air where nothing was.
-    """
-    shape = fractions.shape[:3]
-    coordinates = origins(random_affine(rng), diffeomorphism(rng, shape, voxel_size), shape)
-    moved = [
-        ndimage.map_coordinates(
-            fractions[..., t], coordinates, np.float32, order=1, cval=255.0 * (t == 0)
-        )
-        for t in range(fractions.shape[-1])
-    ]
-    return tissues.to_bytes(np.stack(moved, axis=-1) / 255)
-
-
-def deformed_copies(
-    fractions: np.ndarray, voxel_size: float, copies: int, seed: Sequence[int], folder: Path
-) -> np.ndarray:
-    """`(copies, X, Y, Z, T)` uint8, made once from these fractions and this seed."""
-    text = f"1 {hashlib.sha256(fractions.tobytes()).hexdigest()} {voxel_size} {copies} {seed}"
-    path = folder / f"deformed-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npy"
-
-    def make():
-        rngs = [np.random.default_rng([*seed, copy]) for copy in range(copies)]
-        return np.stack([deform(rng, fractions, voxel_size) for rng in rngs])
-
-    return cache.load_or_make(path, make)
 
 
 def origins(

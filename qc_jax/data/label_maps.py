@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from qc_jax.data import cache, nifti, tissues
-from qc_jax.data.tissues import TISSUES
+from qc_jax.augment import tissues
+from qc_jax.augment.tissues import TISSUES
+from qc_jax.data import cache, nifti
 from qc_jax.errors import ConfigError
 
 _NUMBERS: dict[str, tuple[int, ...]] = {

@@ -1,8 +1,9 @@
 """Subjects, their split, and batches through grain.
 
-A batch is a dict: `image` `(B, X, Y, Z)` float32 in [0, 1], `labels` `(B, X, Y, Z)` int8, `index`
-`(B,)` int32, the position in the batch from which a sample's key is made, and `subject` `(B,)`
-int32, whose head it is.
+A batch is a dict: `index` `(B,)` int32, the position in the batch that makes a sample's key, and
+`subject` `(B,)` int32, whose head it is.  Subjects with an image, not fractions, bring `image`
+`(B, X, Y, Z)` float32 in [0, 1] and `labels` `(B, X, Y, Z)` int8 along; the fractions stay on the
+device, where images are drawn from them (`stacked_fractions`).
 """
 
 import dataclasses
@@ -11,10 +12,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import grain
+import jax
 import numpy as np
 
-from qc_jax.data import deformation, label_maps, pairs, population, tissues
+from qc_jax.augment import tissues
+from qc_jax.data import label_maps, pairs, population
 from qc_jax.errors import ConfigError
+
+_draw_image = jax.jit(tissues.draw_image)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,10 +38,10 @@ class Subject:
     fractions: np.ndarray | None = None
     image: np.ndarray | None = None
 
-    def draw(self, rng: np.random.Generator) -> np.ndarray:
-        """An image of this head, `(X, Y, Z)`; of another contrast each time, if it can."""
+    def draw(self, key: jax.Array) -> np.ndarray:
+        """An image of this head, `(X, Y, Z)`; of another contrast for each key, if it can."""
         if self.fractions is not None:
-            return tissues.draw_image(rng, self.fractions)
+            return np.asarray(_draw_image(key, self.fractions))
         assert self.image is not None, f"{self.name} has neither fractions nor an image"
         return self.image
 
@@ -74,7 +79,9 @@ def load_subjects(
         else:
             config = population.PopulationConfig(population_size, voxel_size, field_of_view, seed)
             heads = population.load_population(config, cache_folder)
-        subjects = [Subject(n, tissues.labels_of(f), fractions=f) for n, f in heads.items()]
+        subjects = [
+            Subject(n, np.asarray(tissues.labels_of(f)), fractions=f) for n, f in heads.items()
+        ]
     if len(subjects) < 3:
         raise ConfigError(
             f"{data or 'the population'} holds {len(subjects)} subjects; at least 3 are needed to "
@@ -83,32 +90,11 @@ def load_subjects(
     return subjects
 
 
-def deformed_subjects(
-    subjects: Sequence[Subject], copies: int, voxel_size: float, seed: int, cache_folder: Path
-) -> list[Subject]:
-    """The subjects, each followed by `copies` of it in another pose, size and shape.
-
-    Raises:
-      ConfigError: a subject is a fixed image.
-    """
-    everyone = []
-    for index, subject in enumerate(subjects):
-        everyone.append(subject)
-        if not copies:
-            continue
-        if subject.fractions is None:
-            raise ConfigError(
-                f"{subject.name} is an image, and only label maps and the embedded population can "
-                "be deformed: use --deformed-copies=0"
-            )
-        made = deformation.deformed_copies(
-            subject.fractions, voxel_size, copies, (seed, index), cache_folder
-        )
-        everyone += [
-            Subject(f"{subject.name}+{i + 1}", tissues.labels_of(f), fractions=f)
-            for i, f in enumerate(made)
-        ]
-    return everyone
+def stacked_fractions(subjects: Sequence[Subject]) -> np.ndarray | None:
+    """`(S, X, Y, Z, T)` uint8 of all subjects, or None where they are images."""
+    if any(subject.fractions is None for subject in subjects):
+        return None
+    return np.stack([subject.fractions for subject in subjects])
 
 
 def read_split(path: Path, names: Sequence[str]) -> dict[str, list[str]]:
@@ -148,7 +134,7 @@ def batches(
 ) -> grain.DatasetIterator:
     """An endless, shuffled iterator of batches, whose state can be saved and set.
 
-    Every epoch shuffles anew and draws new contrasts; all of it depends on `seed` alone.
+    Every epoch shuffles anew; all of it depends on `seed` alone.
 
     Args:
       subjects: to draw from.
@@ -159,10 +145,11 @@ def batches(
       parts: how many processes share a batch.
     """
 
-    def draw(index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        subject = subjects[index]
-        image = subject.draw(rng)
-        return {"image": image, "labels": subject.labels, "subject": np.array(index, np.int32)}
+    def load(index: int) -> dict[str, np.ndarray]:
+        one = {"subject": np.array(index, np.int32)}
+        if subjects[index].fractions is None:
+            one |= {"image": subjects[index].image, "labels": subjects[index].labels}
+        return one
 
     def with_index(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {**batch, "index": np.arange(part, batch_size * parts, parts, dtype=np.int32)}
@@ -172,7 +159,7 @@ def batches(
         .seed(seed)
         .shuffle()
         .repeat()
-        .random_map(draw)[part::parts]
+        .map(load)[part::parts]
         # Without a remainder: grain's length of an endless data set in batches of one overflows.
         .batch(batch_size, drop_remainder=True)
         .map(with_index)
@@ -186,4 +173,5 @@ def clean_scans(
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Name, image and labels of every subject, the contrast fixed by seed and position."""
     for index, subject in enumerate(subjects):
-        yield subject.name, subject.draw(np.random.default_rng([seed, index])), subject.labels
+        key = jax.random.fold_in(jax.random.key(seed), index)
+        yield subject.name, subject.draw(key), subject.labels

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from qc_jax.augment.tissues import DEEP_GREY_MATTER, GREY_MATTER
 from qc_jax.data import label_maps, nifti
-from qc_jax.data.tissues import DEEP_GREY_MATTER, GREY_MATTER
 from qc_jax.errors import ConfigError
 
 _LABEL_SUFFIXES = ("_label-GM_mask", "_dseg", "_label", "_labels", "_seg")

@@ -17,8 +17,9 @@ import nilearn.datasets
 import numpy as np
 from scipy import ndimage
 
-from qc_jax.data import cache, deformation, tissues
-from qc_jax.data.tissues import TISSUES
+from qc_jax.augment import tissues
+from qc_jax.augment.tissues import TISSUES
+from qc_jax.data import cache, deformation
 
 _COARSE = 2
 """Grid of the template while it is deformed, in mm: an eighth of its memory and time."""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
+from qc_jax import augment
 from qc_jax.data import nifti
 from qc_jax.scoring.scores import head_mask
 
@@ -54,13 +55,7 @@ def conform(
     mask = head_mask(image, voxel_size)
     grid_affine = np.diag([voxel_size] * 3 + [1.0])
     grid_affine[:3, 3] = box_centre - voxel_size * (np.asarray(field_of_view) - 1) / 2
-    return Conformed(normalise(image, mask), mask, grid_affine)
-
-
-def normalise(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """To [0, 1]: the brightest half percent of the head, vessels and fat, saturates."""
-    top = max(float(np.percentile(image[mask], 99.5)), float(np.finfo(np.float32).tiny))
-    return np.clip(image / top, 0.0, 1.0).astype(np.float32)
+    return Conformed(np.asarray(augment.normalise(image)), mask, grid_affine)
 
 
 def to_grid(

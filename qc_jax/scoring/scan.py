@@ -8,11 +8,11 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from qc_jax import uncertainty
+from qc_jax import augment, uncertainty
 from qc_jax.data import nifti
 from qc_jax.models import Model, load_model
 from qc_jax.scoring import calibration, scores
-from qc_jax.scoring.conform import Conformed, conform, normalise, to_grid
+from qc_jax.scoring.conform import Conformed, conform, to_grid
 from qc_jax.scoring.predict import Prediction, predict
 
 OVERLAP = 0.5
@@ -159,7 +159,7 @@ def measure(
 def on_grid(image: np.ndarray, voxel_size: float) -> Conformed:
     """A simulated scan that is on the model's grid: head mask and intensities as for a real one."""
     mask = scores.head_mask(image, voxel_size)
-    return Conformed(normalise(image, mask), mask, np.diag([voxel_size] * 3 + [1.0]))
+    return Conformed(np.asarray(augment.normalise(image)), mask, np.diag([voxel_size] * 3 + [1.0]))
 
 
 def _warnings(

@@ -9,6 +9,7 @@ The three are one loss: a stage is its sources and its frozen networks.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -17,7 +18,7 @@ import jax.numpy as jnp
 import optax
 
 from qc_jax import augment, losses, uncertainty
-from qc_jax.augment import Source
+from qc_jax.augment import Source, tissues
 from qc_jax.network import UNet
 
 Params = Mapping[str, Any]
@@ -37,6 +38,7 @@ class SampleConfig:
       rotation: largest angle about each axis, in degrees; with `scaling` 0, 0 leaves both out.
       scaling: largest change of size.
       flips: whether axes are reversed.
+      deformation: of the heads from which images are drawn, see `make_scan`.
     """
 
     patch: tuple[int, int, int]
@@ -47,6 +49,7 @@ class SampleConfig:
     rotation: float = 0.0
     scaling: float = 0.0
     flips: bool = True
+    deformation: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +112,31 @@ class Sample(NamedTuple):
     present: jax.Array
 
 
+def make_scan(
+    key: jax.Array, fractions: jax.Array, deformation: float = 0.0
+) -> tuple[jax.Array, jax.Array]:
+    """Draws an image of random contrast of a head, or of another head made of it.
+
+    Args:
+      key: typed key of this sample.
+      fractions: `(X, Y, Z, T)` uint8, see `augment.tissues`.
+      deformation: three of four heads are deformed so much, see `tissues.deform`; 0 leaves it out.
+
+    Returns:
+      Image `(X, Y, Z)` in [0, 1] and labels `(X, Y, Z)` int32.
+    """
+    choice_key, deform_key, image_key = jax.random.split(key, 3)
+    if deformation:
+        fractions = jax.lax.cond(
+            jax.random.bernoulli(choice_key, 0.75),
+            lambda head: tissues.deform(deform_key, head, deformation),
+            lambda head: head.astype(jnp.float32),
+            fractions,
+        )
+    labels = tissues.labels_of(fractions).astype(jnp.int32)
+    return tissues.draw_image(image_key, fractions), labels
+
+
 def make_sample(
     key: jax.Array,
     image: jax.Array,
@@ -164,11 +192,12 @@ def make_sample(
         slices = [jax.lax.dynamic_slice(volume, origin, config.patch) for origin in origins]
         return jnp.stack(slices)
 
+    seen = lambda volume: cut(augment.normalise(volume))[..., None]  # noqa: E731
     return Sample(
-        image=cut(corrupted)[..., None],
+        image=seen(corrupted),
         labels=cut(labels),
-        clean=cut(clean)[..., None],
-        own=jax.vmap(cut)(own)[..., None],
+        clean=seen(clean),
+        own=jax.vmap(seen)(own),
         present=jnp.broadcast_to(present, (config.patches, len(sources))),
     )
 
@@ -256,26 +285,55 @@ def pseudo_labels(
         def variance_of(images, params=params):
             return uncertainty.variance(teacher.apply(params, images)[1][..., 1])
 
-        def variance_where_present(images, present, variance_of=variance_of):
-            nothing = lambda images: jnp.zeros(images.shape[:-1], images.dtype)  # noqa: E731
-            return jax.lax.cond(present[0], variance_of, nothing, images)
-
         seen = sample.image if same else sample.own[i]
         if config.absent_source == "zero":
-            present = by_scan(sample.present[:, i])
-            target = for_each(variance_where_present, by_scan(seen), present)
+            present = by_scan(sample.present[:, i])[:, 0]
+            target = where_present(variance_of, by_scan(seen), present)
             targets.append(target.reshape(seen.shape[:-1]))
         else:
             targets.append(variance_of(seen))
     return jax.lax.stop_gradient(targets)
 
 
+def where_present(
+    variance_of: Callable[[jax.Array], jax.Array], images: jax.Array, present: jax.Array
+) -> jax.Array:
+    """The variances of the scans that carry an artefact, and zero for the others.
+
+    Most carry none of a kind.  Those that do come first, and groups without any are left out: a
+    group is one scan on a CPU, and on a GPU as many as fill it better than one.
+
+    Args:
+      variance_of: `(B, x, y, z, 1)` to `(B, x, y, z)`.
+      images: `(S, P, x, y, z, 1)`, P windows of each scan.
+      present: `(S,)` bool.
+
+    Returns:
+      `(S, P, x, y, z)`.
+    """
+    scans, windows, *shape = images.shape[:-1]
+    together = 1 if jax.default_backend() == "cpu" else math.gcd(scans, 4)
+    order = jnp.argsort(~present)
+    groups = images[order].reshape(-1, together * windows, *shape, 1)
+    wanted = present[order].reshape(-1, together)
+    nothing = lambda images: jnp.zeros(images.shape[:-1], jnp.float32)  # noqa: E731
+    found = jax.lax.map(
+        lambda group: jax.lax.cond(jnp.any(group[1]), variance_of, nothing, group[0]),
+        (groups, wanted),
+    ).reshape(scans, windows, *shape)
+    return jnp.where(jnp.expand_dims(present, range(1, found.ndim)), found[jnp.argsort(order)], 0.0)
+
+
 def for_each(function: Callable, *arrays: Any) -> Any:
-    """Maps over the first axis: all at once, but on a CPU one by one, where a branch of
-    `jax.lax.cond` that is not taken then costs nothing."""
+    """Maps over the first axis: eight at a time, for the sake of memory, but on a CPU one by one,
+    where a branch of `jax.lax.cond` that is not taken then costs nothing."""
     if jax.default_backend() == "cpu":
         return jax.lax.map(lambda one: function(*one), arrays)
-    return jax.vmap(function)(*arrays)
+    number = len(jax.tree.leaves(arrays)[0])
+    together = math.gcd(number, 8)
+    groups = jax.tree.map(lambda x: x.reshape(number // together, together, *x.shape[1:]), arrays)
+    found = jax.lax.map(lambda group: jax.vmap(function)(*group), groups)
+    return jax.tree.map(lambda x: x.reshape(number, *x.shape[2:]), found)
 
 
 def start_from(task: Params, params: Params) -> Params:

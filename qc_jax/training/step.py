@@ -83,10 +83,12 @@ def make_train_step(
     loss_config: stages.LossConfig,
     learning_rate: optax.ScalarOrSchedule,
     plateau_config: plateau.PlateauConfig,
+    heads: np.ndarray | None = None,
 ) -> Callable[[TrainState, jax.Array, dict[str, jax.Array]], tuple[TrainState, dict]]:
     """Compiles `(state, key, batch) -> (state, metrics)`; the state's buffers are donated.
 
-    The metric `finite` is False where the update was skipped.
+    The batch holds `index`, and `image` and `labels`, or `subject` where heads are given.  The
+    metric `finite` is False where the update was skipped.
 
     Args:
       mesh: with the axis `data`; the batch size has to be a multiple of its size.
@@ -97,23 +99,27 @@ def make_train_step(
       loss_config: what is minimised.
       learning_rate: of Adam, before the plateau rule; a number, or a schedule over the steps.
       plateau_config: of the plateau rule.
+      heads: `(S, X, Y, Z, T)` uint8, tissue fractions from which images are drawn; they stay on the
+        devices.
     """
     optimiser = optax.adam(learning_rate)
     rule = plateau.plateau_rule(plateau_config)
     with_own = bool(frozen.teachers) and loss_config.teacher_input == "own"
 
-    def device_step(state, key, batch):
+    def one_sample(key, heads, one):
+        if heads is None:
+            image, labels = one["image"], one["labels"].astype(jnp.int32)
+        else:
+            key, scan_key = jax.random.split(key)
+            head = heads[one["subject"]]
+            image, labels = stages.make_scan(scan_key, head, sample_config.deformation)
+        return stages.make_sample(key, image, labels, sources, sample_config, with_own)
+
+    def device_step(state, key, batch, frozen, heads):
         keys = jax.vmap(jax.random.fold_in, (None, 0))(
             jax.random.fold_in(key, state.step), batch["index"]
         )
-        samples = stages.for_each(
-            lambda key, image, labels: stages.make_sample(
-                key, image, labels, sources, sample_config, with_own
-            ),
-            keys,
-            batch["image"],
-            batch["labels"].astype(jnp.int32),
-        )
+        samples = stages.for_each(lambda key, one: one_sample(key, heads, one), keys, batch)
         samples = _one_batch(samples)
         epsilon = plateau.epsilon(plateau_config, state.plateau)
         (_, metrics), gradient = jax.value_and_grad(stages.stage_loss, has_aux=True)(
@@ -142,11 +148,14 @@ def make_train_step(
     sharded = jax.shard_map(
         device_step,
         mesh=mesh,
-        in_specs=(whole, whole, split),
+        in_specs=(whole, whole, split, whole, whole),
         out_specs=(whole, whole),
         check_vma=False,
     )
-    return jax.jit(sharded, donate_argnums=0)
+    # Passed as arguments they are no part of the program, which thus serves other networks too.
+    kept = jax.device_put((frozen, heads), replicated(mesh))
+    compiled = jax.jit(sharded, donate_argnums=0)
+    return lambda state, key, batch: compiled(state, key, batch, *kept)
 
 
 def _one_batch(samples: stages.Sample) -> stages.Sample:
