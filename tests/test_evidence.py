@@ -21,6 +21,11 @@ def test_intervals_hold_the_truth_of_a_known_mean():
     assert 85 <= held <= 100
 
 
+def test_what_is_defined_for_no_draw_has_no_interval():
+    found = intervals.bootstrap(intervals.auc, ["a", "b"], [False, False], [0.1, 0.2], draws=20)
+    assert all(np.isnan(found[name]) for name in ("value", "low", "high")) and found["n"] == 2
+
+
 def test_subjects_are_drawn_with_all_their_scans():
     """Two subjects of opposite value: the mean of a draw is one of three, however many scans."""
     subjects, values = ["a"] * 50 + ["b"] * 50, [0.0] * 50 + [1.0] * 50

@@ -20,7 +20,8 @@ def bootstrap(
       statistic: of arrays, one for each column.
       subjects: whom each row belongs to.
       columns: one number for each row.
-      draws: of the bootstrap; those for which the statistic is not defined are left out.
+      draws: of the bootstrap; those for which the statistic is not defined are left out, and where
+        none remains, all three are nan.
     """
     subjects = np.asarray(subjects)
     arrays = [np.asarray(column) for column in columns]
@@ -30,7 +31,8 @@ def bootstrap(
     for _ in range(draws):
         chosen = np.concatenate([rows[i] for i in rng.integers(0, len(rows), len(rows))])
         found.append(statistic(*(array[chosen] for array in arrays)))
-    low, high = np.nanquantile(found, (0.025, 0.975))
+    defined = np.asarray(found)[~np.isnan(found)]
+    low, high = np.quantile(defined, (0.025, 0.975)) if len(defined) else (np.nan, np.nan)
     return {
         "value": float(statistic(*arrays)),
         "low": float(low),

@@ -100,7 +100,7 @@ def alone(severities: jax.Array, sources: Sequence[Source], index: int) -> jax.A
     return jnp.where(jnp.arange(len(sources)) == index, severities, none)
 
 
-def normalise(image: jax.Array) -> jax.Array:
+def normalise(image: chex.Array) -> jax.Array:
     """A scan of any scale to the intensities that the network sees, those of scoring and training.
 
     The unit is three times the mean intensity of the head; what is brighter, vessels and fat,
@@ -119,7 +119,7 @@ def normalise(image: jax.Array) -> jax.Array:
     return jnp.minimum(scaled / jnp.maximum(3.0 * mean, tiny), 1.0)
 
 
-def rescale(image: jax.Array) -> jax.Array:
+def rescale(image: chex.Array) -> jax.Array:
     """Divides a magnitude image by its maximum; an image of zeros stays zero."""
     return image / jnp.maximum(jnp.max(image), jnp.finfo(image.dtype).tiny)
 

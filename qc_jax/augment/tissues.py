@@ -6,6 +6,7 @@ sum is 255), with the tissues in the order of `TISSUES` and the axes in that of 
 by their fractions, which is what partial volume means.
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,7 +40,7 @@ _LARGEST_CUT = 0.12
 """Share of the field of view that lacks from below at most."""
 
 
-def labels_of(fractions: jax.Array) -> jax.Array:
+def labels_of(fractions: chex.Array) -> jax.Array:
     """`(X, Y, Z, T)` to `(X, Y, Z)` int8: 1 where grey matter is the largest fraction."""
     fractions = jnp.asarray(fractions)
     if fractions.dtype == jnp.uint8:
@@ -56,7 +57,7 @@ def to_bytes(fractions: np.ndarray) -> np.ndarray:
     return np.concatenate([air, rounded], axis=-1).astype(np.uint8)
 
 
-def draw_image(key: jax.Array, fractions: jax.Array) -> jax.Array:
+def draw_image(key: jax.Array, fractions: chex.Array) -> jax.Array:
     """A T1-weighted image of random contrast, resolution, texture and noise floor.
 
     Some are without skull, face, neck or noise, or have air of exact zeros, as scans have that went
@@ -98,7 +99,7 @@ def draw_image(key: jax.Array, fractions: jax.Array) -> jax.Array:
     return image / jnp.maximum(jnp.max(image), jnp.finfo(image.dtype).tiny)
 
 
-def deform(key: jax.Array, fractions: jax.Array, amount: float) -> jax.Array:
+def deform(key: jax.Array, fractions: chex.Array, amount: float) -> jax.Array:
     """Another head of the same tissues.
 
     An affine map, of up to 8 degrees about each axis, 8 % of size along each and 3 % of shear, and

@@ -92,9 +92,8 @@ def load_subjects(
 
 def stacked_fractions(subjects: Sequence[Subject]) -> np.ndarray | None:
     """`(S, X, Y, Z, T)` uint8 of all subjects, or None where they are images."""
-    if any(subject.fractions is None for subject in subjects):
-        return None
-    return np.stack([subject.fractions for subject in subjects])
+    fractions = [subject.fractions for subject in subjects if subject.fractions is not None]
+    return np.stack(fractions) if len(fractions) == len(subjects) else None
 
 
 def read_split(path: Path, names: Sequence[str]) -> dict[str, list[str]]:
@@ -146,10 +145,11 @@ def batches(
     """
 
     def load(index: int) -> dict[str, np.ndarray]:
-        one = {"subject": np.array(index, np.int32)}
-        if subjects[index].fractions is None:
-            one |= {"image": subjects[index].image, "labels": subjects[index].labels}
-        return one
+        number = {"subject": np.array(index, np.int32)}
+        image = subjects[index].image
+        if image is None:
+            return number
+        return {**number, "image": image, "labels": subjects[index].labels}
 
     def with_index(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {**batch, "index": np.arange(part, batch_size * parts, parts, dtype=np.int32)}
