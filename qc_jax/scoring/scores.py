@@ -57,7 +57,7 @@ def source_scores(variances: np.ndarray, mask: np.ndarray) -> np.ndarray:
     Returns:
       `(1 + N,)`.
     """
-    return np.maximum(np.median(variances[mask], axis=0), _DETECTION_LIMIT)
+    return np.maximum(np.median(variances[mask], axis=0), np.float32(_DETECTION_LIMIT))
 
 
 def grey_matter_volume(probability: np.ndarray, voxel_size: float) -> float:
