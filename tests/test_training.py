@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from qc_jax import augment, losses, training
-from qc_jax.augment import SOURCES
+from qc_jax.augment import SOURCES, tissues
 from qc_jax.errors import CheckpointError
 from qc_jax.network import UNet
 from qc_jax.training import checkpoints, plateau, stages
@@ -300,3 +300,46 @@ def test_checkpoint_is_not_written_twice(tmp_path):
 def test_alone_is_what_make_sample_uses():
     severities = jnp.asarray([5.0, 4.0])
     np.testing.assert_array_equal(augment.alone(severities, SOURCES_2, 1), [np.inf, 4.0])
+
+
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+def test_only_teachers_whose_artefact_is_there_speak(backend, monkeypatch):
+    """One scan at a time on a CPU, groups elsewhere: the same variances."""
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    images = jax.random.uniform(jax.random.key(0), (8, 2, 4, 4, 4, 1))
+    for count in (0, 1, 3, 8):
+        present = jnp.arange(8) % 3 == 0 if count == 3 else jnp.arange(8) < count
+        found = stages.where_present(lambda x: 2 * x[..., 0], images, present)
+        expected = 2 * images[..., 0] * np.asarray(present)[:, None, None, None, None]
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+def test_a_function_over_scans_is_that_of_each_scan(backend, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    rows = jnp.arange(12.0).reshape(12, 1)
+    squares, nothing = stages.for_each(lambda row: (row**2, jnp.zeros((0, 3))), rows)
+    np.testing.assert_array_equal(squares, rows**2)
+    assert nothing.shape == (12, 0, 3)
+
+
+def test_a_scan_is_drawn_from_a_head_and_labelled_by_it():
+    head = jnp.zeros((16, 16, 16, len(tissues.TISSUES)), jnp.uint8)
+    head = head.at[..., 0].set(255).at[5:11, 5:11, 5:11, 0].set(0)
+    head = head.at[5:11, 5:11, 5:11, tissues.GREY_MATTER].set(255)
+    moved, draw = set(), jax.jit(lambda key: stages.make_scan(key, head, deformation=0.5))
+    for seed in range(8):
+        image, labels = draw(jax.random.key(seed))
+        assert image.dtype == jnp.float32 and labels.dtype == jnp.int32
+        assert float(image[labels == 1].mean()) > 5 * float(image[labels == 0].mean())
+        moved.add(int(labels.sum()))
+    assert len(moved) > 2 and 6**3 in moved  # some are deformed, some are not
+
+
+def test_features_of_bfloat16_give_about_the_same_network():
+    params, image = fresh(1, 2).params, jax.random.uniform(jax.random.key(0), (2, *PATCH, 1))
+    exact = network_of(1).apply(params, image)
+    rounded = network_of(1).clone(dtype=jnp.bfloat16).apply(params, image)
+    for one, other in zip(exact, rounded, strict=True):
+        assert other.dtype == jnp.float32
+        assert 0 < float(jnp.abs(one - other).mean()) < 0.05 * float(jnp.abs(one).mean()) + 0.02

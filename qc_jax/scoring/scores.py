@@ -47,8 +47,8 @@ def source_scores(variances: np.ndarray, mask: np.ndarray) -> np.ndarray:
     of grey matter that are doubtful on every scan; the geometric one told the artefacts from clean
     scans as well as the median does, but the right one of seven causes from the others in 66 % of
     validation scans, the median in 77 %.  Nothing is below `_DETECTION_LIMIT`.  On validation scans
-    0.011 to 0.013 was tried: the higher the limit, the less a score reacts to other artefacts, but
-    from 0.012 on motion, and from 0.0125 on spikes are lost.
+    0.01 to 0.03 was tried: the higher the limit, the less a score reacts to other artefacts, but
+    from 0.012 on motion is found less often, and from 0.0125 on spikes as well.
 
     Args:
       variances: `(X, Y, Z, 1 + N)`.
