@@ -31,7 +31,7 @@ def test_images_are_the_tissues_means_by_their_fractions():
     fractions[3, ..., [tissues.GREY_MATTER, WHITE]] = 127
     ratios = []
     for seed in range(8):
-        image = tissues.draw_image(jax.random.key(seed), fractions)
+        image = np.asarray(tissues.draw_image(jax.random.key(seed), fractions))
         assert image.max() == 1 and image.dtype == np.float32
         image = image[..., 2:]  # above what may be cut away
         white, mixed, grey = image[0].mean(), image[3].mean(), image[5].mean()
@@ -55,7 +55,7 @@ def test_another_head_has_the_tissues_of_the_first():
     fractions = head()
     moved = np.asarray(tissues.deform(jax.random.key(1), fractions, 0.3))
     np.testing.assert_allclose(moved.sum(axis=-1), 255, atol=0.1)
-    first, other = tissues.labels_of(fractions), tissues.labels_of(moved)
+    first, other = (np.asarray(tissues.labels_of(f)) for f in (fractions, moved))
     assert other.sum() == pytest.approx(first.sum(), rel=0.4)
     assert 0.3 < (first & other).sum() / first.sum() < 0.98
 
@@ -90,6 +90,6 @@ def test_intensities_do_not_depend_on_scale_or_on_air():
     np.testing.assert_allclose(augment.normalise(image), expected, rtol=1e-5)
     np.testing.assert_allclose(augment.normalise(7 * image), expected, rtol=1e-5)
     np.testing.assert_allclose(augment.normalise(image[3:9, 3:9, 3:9]), expected[3:9, 3:9, 3:9])
-    image[4, 4, 4] = 5000.0
+    image[4, 4, 4] = 500.0
     assert augment.normalise(image).max() == 1
     assert not augment.normalise(np.zeros((4, 4, 4), np.float32)).any()

@@ -1,5 +1,6 @@
 """`python -m experiments.run` as a user calls it, on heads small enough for a test."""
 
+import dataclasses
 import json
 import os
 import re
@@ -311,6 +312,15 @@ def test_a_scan_without_finite_values_is_skipped_and_named(finished, tmp_path, m
 
         return Iterator()
 
+    load = data.load_subjects
+
+    def as_images(*arguments):
+        return [
+            dataclasses.replace(subject, fractions=None, image=subject.draw(jax.random.key(0)))
+            for subject in load(*arguments)
+        ]
+
+    monkeypatch.setattr(data, "load_subjects", as_images)
     monkeypatch.setattr(data, "batches", poisoned)
     bad = {4}
     arguments = ["--stage=task", *TINY]
