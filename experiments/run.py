@@ -137,6 +137,11 @@ def _run_stages(last: Stage, config: Config, folder: Path, subjects, console, st
         name: [subject for subject in subjects if subject.name in members]
         for name, members in split.items()
     }
+    if config.deformation and any(subject.fractions is None for subject in subjects):
+        raise ConfigError(
+            f"{config.data} holds images, and only label maps and the embedded population can be "
+            "deformed: use --deformation=0"
+        )
     console.print("subjects: " + ", ".join(f"{len(v)} {k}" for k, v in part.items()))
 
     wanted = ["task"]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import jax
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -210,6 +211,18 @@ def test_usage_that_cannot_work(capsys, tmp_path):
         with pytest.raises(SystemExit) as error:
             run.main([unknown, folder])
         assert error.value.code == 2
+
+
+def test_images_cannot_be_deformed(capsys, tmp_path):
+    image = np.zeros((24, 30, 24), np.float32)
+    image[6:18, 6:24, 6:18] = 1.0
+    for name in "abc":
+        for folder, volume in (("images", image), ("labels", image.astype(np.uint8))):
+            path = tmp_path / "data" / folder / f"{name}.nii"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            nib.save(nib.Nifti1Image(volume, np.diag([8.0, 8.0, 8.0, 1.0])), path)
+    arguments = [f"--data={tmp_path / 'data'}", f"--run-dir={tmp_path / 'new'}", *TINY]
+    assert "use --deformation=0" in refused(capsys, [*arguments, "--deformation=1"])
 
 
 def flip_a_bit(path):

@@ -76,13 +76,18 @@ def simulated(
     rows = []
     for subject in subjects:
         for draw in range(draws):
-            rng = np.random.default_rng([seed, draw, *map(ord, subject.name)])
-            key = jax.random.fold_in(jax.random.key(seed), int(rng.integers(2**31)))
+            rng, key = randomness_of(subject.name, draw, seed)
             clean = subject.draw(key)
             for artefact, fractions, image in _versions(key, clean, sources, draw, draws, rng):
                 rows.append(_row(model, subject, draw, artefact, fractions, image))
                 advance()
     return rows
+
+
+def randomness_of(name: str, draw: int, seed: int) -> tuple[np.random.Generator, jax.Array]:
+    """Of one contrast of a subject: a generator, and a key that comes from it."""
+    rng = np.random.default_rng([seed, draw, *map(ord, name)])
+    return rng, jax.random.fold_in(jax.random.key(seed), int(rng.integers(2**31)))
 
 
 def _versions(

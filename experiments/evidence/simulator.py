@@ -1,14 +1,13 @@
 """The same weights on artefacts of another simulator: TorchIO, at ten severities."""
 
 import warnings
-import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from experiments.evidence.intervals import bootstrap, spearman, youden
+from experiments.evidence.measurements import randomness_of
 from qc_jax import data
 from qc_jax.models import Model
 from qc_jax.scoring.scan import measure, on_grid
@@ -55,10 +54,7 @@ def torchio_results(
     clean, found = [], {name: [] for name in CHANNELS if name in names}
     for subject in subjects:
         for draw in range(draws):
-            key = jax.random.fold_in(
-                jax.random.key(seed), zlib.crc32(f"{subject.name} {draw}".encode())
-            )
-            image = subject.draw(key)
+            image = subject.draw(randomness_of(subject.name, draw, seed)[1])
             clean.append((subject.name, _scores(model, image)))
             advance()
             tensor = torchio.ScalarImage(tensor=torch.from_numpy(image)[None])

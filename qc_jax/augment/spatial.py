@@ -21,10 +21,14 @@ def rotation_matrix(degrees: jax.Array) -> jax.Array:
 
 def origins(shape: Sequence[int], degrees: jax.Array, scale: jax.Array | float = 1.0) -> jax.Array:
     """`(3, X, Y, Z)`, where each voxel of a rotated and scaled volume comes from, in voxels."""
+    return affine_origins(shape, rotation_matrix(degrees).T / scale)
+
+
+def affine_origins(shape: Sequence[int], matrix: jax.Array) -> jax.Array:
+    """As `origins`, for any map from output to input, `(3, 3)`, about the centre."""
     centre = (jnp.asarray(shape, jnp.float32)[:, None, None, None] - 1.0) / 2.0
     grid = jnp.stack(jnp.meshgrid(*map(jnp.arange, shape), indexing="ij"))
-    inverse = rotation_matrix(degrees).T / scale
-    return jnp.einsum("ij,jxyz->ixyz", inverse, grid - centre) + centre
+    return jnp.einsum("ij,jxyz->ixyz", matrix, grid - centre) + centre
 
 
 def transform(

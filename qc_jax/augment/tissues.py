@@ -13,6 +13,7 @@ import numpy as np
 from jax.scipy.ndimage import map_coordinates
 
 from qc_jax.augment import spatial
+from qc_jax.augment.compose import rescale
 
 TISSUES = (
     "air",
@@ -95,8 +96,7 @@ def draw_image(key: jax.Array, fractions: chex.Array) -> jax.Array:
     gone = ((stripped < _STRIPPED) & ~brain) | ((masked < _MASKED) & ~head)
     gone |= (defaced < _DEFACED) & face
     gone |= (cut < _CUT) & (up < _LARGEST_CUT * depth)
-    image = jnp.where(gone, 0.0, image)
-    return image / jnp.maximum(jnp.max(image), jnp.finfo(image.dtype).tiny)
+    return rescale(jnp.where(gone, 0.0, image))
 
 
 def deform(key: jax.Array, fractions: chex.Array, amount: float) -> jax.Array:
@@ -120,11 +120,9 @@ def deform(key: jax.Array, fractions: chex.Array, amount: float) -> jax.Array:
     shear = jnp.triu(jax.random.uniform(shear_key, (3, 3), minval=-0.03, maxval=0.03), 1)
     matrix = spatial.rotation_matrix(degrees) @ (size + shear)
     shape = fractions.shape[:3]
-    grid = jnp.stack(jnp.meshgrid(*(jnp.arange(n) - (n - 1) / 2 for n in shape), indexing="ij"))
-    centre = (jnp.asarray(shape, jnp.float32)[:, None, None, None] - 1.0) / 2.0
     points = amount * jax.random.normal(points_key, (3, 7, 7, 7))
     displacement = jax.image.resize(points, (3, *shape), "cubic")
-    coordinates = tuple(jnp.einsum("ij,jxyz->ixyz", matrix, grid) + centre + displacement)
+    coordinates = tuple(spatial.affine_origins(shape, matrix) + displacement)
 
     def take(tissue):
         return map_coordinates(tissue.astype(jnp.float32), coordinates, order=1, mode="nearest")
