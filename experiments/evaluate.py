@@ -15,7 +15,7 @@ from sklearn import metrics
 from qc_jax import augment, data, scoring
 from qc_jax.augment import Source
 from qc_jax.models import Model
-from qc_jax.scoring.calibration import KnownScan
+from qc_jax.scoring.calibration import MIXED, KnownScan
 from qc_jax.scoring.scan import OVERLAP, Measurement, measure, on_grid
 
 
@@ -28,7 +28,7 @@ def score_scans(
     overlap: float = OVERLAP,
     advance: Callable[[], None] = lambda: None,
 ) -> list[KnownScan]:
-    """Scores every subject clean and with each artefact, `draws` times each.
+    """Scores every subject clean, with each artefact and with several, `draws` times each.
 
     Args:
       model: to score with.
@@ -45,17 +45,17 @@ def score_scans(
         first = measure(model, on_grid(clean, voxel_size), overlap)
         scored.append(known_scan(name, None, 0.0, first, first, labels))
         advance()
-        for source, fraction, image in bad:
+        for artefact, fraction, image in bad:
             found = measure(model, on_grid(image, voxel_size), overlap)
-            scored.append(known_scan(name, source.name, fraction, found, first, labels))
+            scored.append(known_scan(name, artefact, fraction, found, first, labels))
             advance()
     return scored
 
 
 def scans(
     subjects: Sequence[data.Subject], artefacts: Sequence[Source], draws: int, seed: int
-) -> Iterator[tuple[str, np.ndarray, np.ndarray, Iterator[tuple[Source, float, np.ndarray]]]]:
-    """Name, labels, the clean image, and it with each artefact: source, fraction, image."""
+) -> Iterator[tuple[str, np.ndarray, np.ndarray, Iterator[tuple[str, float, np.ndarray]]]]:
+    """Name, labels, the clean image, and the bad ones: artefact, fraction, image."""
     for draw in range(draws):
         for index, (name, clean, labels) in enumerate(
             data.clean_scans(subjects, seed + 1000 * (draw + 1))
@@ -66,11 +66,30 @@ def scans(
             fractions = [
                 ((draw + i) % draws + rng.uniform()) / draws for i in range(len(artefacts))
             ]
-            bad = (
-                (source, fraction, np.asarray(augment.corrupt(key, clean, source, fraction)))
-                for source, fraction in zip(artefacts, fractions, strict=True)
-            )
-            yield name, labels, clean, bad
+            yield name, labels, clean, _bad_scans(key, rng, clean, artefacts, fractions)
+
+
+def _bad_scans(key, rng, clean, artefacts, fractions) -> Iterator[tuple[str, float, np.ndarray]]:
+    for source, fraction in zip(artefacts, fractions, strict=True):
+        yield source.name, fraction, np.asarray(augment.corrupt(key, clean, source, fraction))
+    if len(artefacts) > 1:
+        inside, image = mixture(key, rng, clean, artefacts)
+        yield MIXED, max(inside.values(), default=0.0), image
+
+
+def mixture(
+    key: jax.Array, rng: np.random.Generator, clean: np.ndarray, artefacts: Sequence[Source]
+) -> tuple[dict[str, float], np.ndarray]:
+    """A scan that holds each artefact with probability one half: fractions by name, and image."""
+    present = rng.random(len(artefacts)) < 0.5
+    fractions = rng.random(len(artefacts))
+    severities = [
+        s.severity(f) if p else s.none
+        for s, f, p in zip(artefacts, fractions, present, strict=True)
+    ]
+    image = augment.apply_sources(key, clean, artefacts, jax.numpy.asarray(severities))
+    inside = {s.name: f for s, f, p in zip(artefacts, fractions, present, strict=True) if p}
+    return inside, np.asarray(image)
 
 
 def known_scan(

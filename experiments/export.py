@@ -63,9 +63,8 @@ def export(arguments: Arguments) -> None:
     held_back = [subject for subject in subjects if subject.name in split["validation"]]
     model = build.model_of(config, arguments.output, params, sources)
     # Other draws than those by which the run was judged.
-    steps = iter(
-        track(range(len(held_back) * arguments.draws * (1 + len(sources))), "scans", transient=True)
-    )
+    number = len(held_back) * arguments.draws * (1 + len(sources) + (len(sources) > 1))
+    steps = iter(track(range(number), "scans", transient=True))
     scored = evaluate.score_scans(
         model, held_back, sources, arguments.draws, config.seed + 1, advance=lambda: next(steps)
     )

@@ -34,10 +34,10 @@ class UNet(nn.Module):
       base_features: channels of the first level; every level below doubles them.
       depth: number of levels; the input has to be divisible by `2 ** (depth - 1)`.
       level_head: adds to every log-variance a coarse map, a value for each voxel of the bottleneck
-        that depends on the spread of every encoder channel before the norm there, and on the same
-        and the power spectrum of the whole window and of the whole scan.  Instance norm removes
-        exactly this level from a window, and the noise level is just that; and which artefact a
-        scan has is a question to all of it.
+        that depends on the spread of every encoder channel before the norm there, on the same and
+        the power spectrum of the whole window, and on both of the whole scan.  Instance norm
+        removes exactly this level from a window, and the noise level is just that; and which
+        artefact a scan has is a question to all of it.
       windows_per_scan: so many windows in a row of a batch are of one scan, and what they have in
         common stands for the scan where `scan_levels` are not given.
       dtype: of the features and the arithmetic between them; parameters, statistics and both heads
@@ -54,12 +54,17 @@ class UNet(nn.Module):
 
     @nn.compact
     def __call__(
-        self, image: jax.Array, scan_levels: jax.Array | None = None
+        self,
+        image: jax.Array,
+        scan_spectrum: jax.Array | None = None,
+        scan_levels: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """Segments a batch of images.
 
         Args:
           image: `(B, X, Y, Z, 1)`, float32 in [0, 1].
+          scan_spectrum: `(B, spectrum.SCAN_SIZE)` or of one scan without B, of the scan that each
+            window is of; by default the windows are scans.
           scan_levels: `(C,)`, the mean over all windows of the scan of their `window_levels`.
 
         Returns:
@@ -96,7 +101,9 @@ class UNet(nn.Module):
             1 + self.num_sources, name="log_variance", kernel_init=nn.initializers.normal(1e-2)
         )(x)
         if self.level_head:
-            log_variance += self._level(image, jnp.concatenate(levels, axis=-1), scan_levels)
+            log_variance += self._level(
+                image, jnp.concatenate(levels, axis=-1), scan_spectrum, scan_levels
+            )
         return logits, log_variance
 
     def _layer(self, inputs, width: int, name: str) -> tuple[jax.Array, jax.Array]:
@@ -120,16 +127,25 @@ class UNet(nn.Module):
         out = functools.reduce(jnp.add, parts)
         return leaky_relu(instance_norm(out, scale, bias)), out
 
-    def _level(self, image: jax.Array, levels: jax.Array, scan: jax.Array | None) -> jax.Array:
+    def _level(
+        self,
+        image: jax.Array,
+        levels: jax.Array,
+        scan_spectrum: jax.Array | None,
+        scan_levels: jax.Array | None,
+    ) -> jax.Array:
         """Levels for each voxel of the bottleneck to the coarse map, `(B, X, Y, Z, 1 + N)`."""
         spectra = spectrum.describe(image[..., 0])
         window = jnp.concatenate([jnp.mean(levels, axis=(1, 2, 3)), spectra], axis=-1)
         self.sow("intermediates", "levels", window)
-        if scan is None:
+        if scan_levels is None:
             together = window.reshape(-1, self.windows_per_scan, window.shape[-1])
-            scan = jnp.repeat(jnp.mean(together, axis=1), self.windows_per_scan, axis=0)
-        scan = jnp.broadcast_to(scan, window.shape)
-        everywhere = jnp.concatenate([window, scan], axis=-1)[:, None, None, None]
+            scan_levels = jnp.repeat(jnp.mean(together, axis=1), self.windows_per_scan, axis=0)
+        if scan_spectrum is None:
+            scan_spectrum = spectrum.describe_scan(image[..., 0])
+        parts = [window, scan_levels, scan_spectrum]
+        parts = [jnp.broadcast_to(part, (len(window), part.shape[-1])) for part in parts]
+        everywhere = jnp.concatenate(parts, axis=-1)[:, None, None, None]
         everywhere = jnp.broadcast_to(everywhere, (*levels.shape[:-1], everywhere.shape[-1]))
         levels = jnp.concatenate([levels, everywhere], axis=-1)
         hidden = leaky_relu(nn.Dense(128, name="level_hidden_0")(levels))

@@ -26,12 +26,24 @@ def test_shift_by_whole_voxels_is_numpys_roll():
     np.testing.assert_allclose(np.fft.ifftn(moved).real, expected, atol=1e-6)
 
 
-def test_rotation_is_scipys():
+def test_rotation_is_scipys_splines_and_loses_nothing():
+    image = ndimage.gaussian_filter(np.pad(head(), 8), 1.5)
     degrees = jnp.asarray([10.0, -5.0, 20.0])
-    moved = motion.move(augment.to_k_space(head()), degrees, jnp.zeros(3))
+    found = motion.rotate(jnp.asarray(image), degrees)
     inverse = np.asarray(spatial.rotation_matrix(degrees)).T
-    centre = (np.asarray(SHAPE) - 1) / 2
-    expected = ndimage.affine_transform(head(), inverse, centre - inverse @ centre, order=1)
+    centre = (np.asarray(image.shape) - 1) / 2
+    turn = lambda order: ndimage.affine_transform(  # noqa: E731
+        image, inverse, centre - inverse @ centre, order=order
+    )
+    np.testing.assert_allclose(found, turn(5), atol=2e-3 * image.max())
+    energy = lambda x: float(np.sum(np.square(x)) / np.sum(np.square(image)))  # noqa: E731
+    assert energy(found) == pytest.approx(1.0, abs=1e-4) and energy(turn(1)) < 0.97
+
+
+def test_move_rotates_and_then_shifts():
+    degrees, shift = jnp.asarray([3.0, -5.0, 8.0]), jnp.asarray([1 / 16, 0.0, 0.0])
+    moved = motion.move(augment.to_k_space(head()), degrees, shift)
+    expected = np.roll(motion.rotate(head(), degrees), 1, axis=0)
     np.testing.assert_allclose(np.fft.ifftn(moved).real, expected, atol=1e-5)
 
 

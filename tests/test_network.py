@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.measure import block_reduce
 
-from qc_jax import network
+from qc_jax import network, spectrum
 from qc_jax.network import UNet
 
 
@@ -66,7 +66,8 @@ def test_windows_of_one_scan_share_their_levels():
     by_pairs = together.apply(params, windows)[1]
     for first in (0, 2):
         pair = slice(first, first + 2)
-        expected = alone.apply(params, windows[pair], levels[pair].mean(axis=0))[1]
+        spectra = spectrum.describe_scan(windows[pair, ..., 0])
+        expected = alone.apply(params, windows[pair], spectra, levels[pair].mean(axis=0))[1]
         np.testing.assert_allclose(by_pairs[pair], expected, atol=1e-6)
     assert float(jnp.abs(by_pairs - alone.apply(params, windows)[1]).max()) > 1e-4
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import special, stats
 from sklearn import metrics
 
-from qc_jax import scoring, uncertainty
+from qc_jax import scoring, spectrum, uncertainty
 from qc_jax.network import UNet, window_levels
 from qc_jax.scoring.predict import _starts
 
@@ -58,7 +58,8 @@ def test_a_level_head_knows_the_scan_from_windows_side_by_side():
     found = scoring.predict(net, params, image, (8, 8, 8), 0.0)
     halves = np.stack([image[:8], image[8:]])[..., None]
     levels = window_levels(net, params, halves).mean(axis=0)
-    log_variance = net.apply(params, halves, levels)[1]
+    described = spectrum.describe_scan(image[None])[0]
+    log_variance = net.apply(params, halves, described, levels)[1]
     np.testing.assert_allclose(found.variances, np.exp(np.concatenate(log_variance)), rtol=1e-4)
     own_levels = net.apply(params, halves)[1]
     assert np.abs(own_levels - log_variance).max() > 1e-4

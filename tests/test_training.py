@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from qc_jax import augment, losses, training
+from qc_jax import augment, losses, spectrum, training
 from qc_jax.augment import SOURCES, tissues
 from qc_jax.errors import CheckpointError
 from qc_jax.network import UNet
@@ -77,8 +77,16 @@ def sample_of(stage: str, key=0, rate=0.9) -> training.Sample:
 
 def test_task_sees_clean_images():
     sample = sample_of("task")
-    np.testing.assert_array_equal(sample.image, sample.clean)
-    assert sample.image.shape == (2, *PATCH, 1) and sample.labels.shape == (2, *PATCH)
+    np.testing.assert_array_equal(sample.image.patches, sample.clean.patches)
+    assert sample.image.patches.shape == (2, *PATCH, 1) and sample.labels.shape == (2, *PATCH)
+
+
+def test_patches_come_with_the_spectrum_of_their_whole_scan():
+    image, labels = batch_of()["image"][0], batch_of()["labels"][0]
+    config = training.SampleConfig(PATCH, 2, bias_field=0.0, flips=False)
+    sample = training.make_sample(jax.random.key(0), image, labels, (), config, False)
+    expected = spectrum.describe_scan(augment.normalise(augment.rescale(image))[None])
+    np.testing.assert_allclose(sample.image.spectrum, jnp.repeat(expected, 2, axis=0), atol=1e-4)
 
 
 def test_patches_have_grey_matter_in_their_middle_where_places_are_drawn():
@@ -95,27 +103,28 @@ def test_patches_have_grey_matter_in_their_middle_where_places_are_drawn():
 def test_teacher_sees_its_artefact_and_the_task_network_the_clean_image():
     sample = sample_of("teacher", rate=0.999)
     assert sample.present.shape == (2, 1) and bool(sample.present.all())
-    assert float(jnp.abs(sample.image - sample.clean).max()) > 0.01
+    assert float(jnp.abs(sample.image.patches - sample.clean.patches).max()) > 0.01
 
 
 def test_student_teachers_see_each_artefact_alone_at_the_very_severity():
     sample = sample_of("student", rate=0.999)
-    assert sample.own.shape == (2, 2, *PATCH, 1)
+    assert sample.own.patches.shape == (2, 2, *PATCH, 1)
     assert sample.present.shape == (2, 2) and bool(sample.present.all())
     for i in range(2):
-        assert float(jnp.abs(sample.own[i] - sample.clean).max()) > 0.01
-        assert float(jnp.abs(sample.own[i] - sample.image).max()) > 0.01
+        assert float(jnp.abs(sample.own.patches[i] - sample.clean.patches).max()) > 0.01
+        assert float(jnp.abs(sample.own.patches[i] - sample.image.patches).max()) > 0.01
 
 
 def test_without_an_artefact_the_teacher_labels_the_clean_image():
     sample = sample_of("student", rate=0.0)
     for i in range(2):
-        np.testing.assert_allclose(sample.own[i], sample.clean, atol=1e-4)
+        np.testing.assert_allclose(sample.own.patches[i], sample.clean.patches, atol=1e-4)
+        np.testing.assert_allclose(sample.own.spectrum[i], sample.clean.spectrum, atol=1e-2)
     _, frozen = stage_parts("student")
     net = network_of(2)
     assert not sample.present.any()
     targets = stages.pseudo_labels(sample, net, frozen, LOSS)
-    expected = network_of(1).apply(frozen.teachers[0], sample.clean)[1][..., 1]
+    expected = network_of(1).apply(frozen.teachers[0], *sample.clean)[1][..., 1]
     np.testing.assert_allclose(targets[1], jnp.exp(expected), rtol=1e-3)
 
 
@@ -137,12 +146,14 @@ def test_student_loss_is_eq_5_and_a_term_for_every_variance():
     sample = sample_of("student")
     _, frozen = stage_parts("student")
     params = fresh(2).params
-    logits, log_variance = network_of(2).apply(params, sample.image)
+    logits, log_variance = network_of(2).apply(params, *sample.image)
     expected = losses.combined_loss(logits, sample.labels, log_variance, 0.05).mean()
-    task = network_of(0).apply(frozen.task, sample.clean)[1][..., 0]
+    task = network_of(0).apply(frozen.task, *sample.clean)[1][..., 0]
     expected += losses.consistency(jnp.exp(log_variance[..., 0]), jnp.exp(task))
     for i, teacher in enumerate(frozen.teachers):
-        target = network_of(1).apply(teacher, sample.own[i])[1][..., 1]
+        target = network_of(1).apply(teacher, sample.own.patches[i], sample.own.spectrum[i])[1][
+            ..., 1
+        ]
         expected += losses.consistency(jnp.exp(log_variance[..., 1 + i]), jnp.exp(target))
     found, _ = stages.stage_loss(params, sample, network_of(2), frozen, 0.05, 0, LOSS)
     assert float(found) == pytest.approx(float(expected), rel=1e-4)
@@ -153,7 +164,7 @@ def test_same_input_shows_all_the_students_image():
     _, frozen = stage_parts("student")
     same = dataclasses.replace(LOSS, teacher_input="same")
     targets = stages.pseudo_labels(sample, network_of(2), frozen, same)
-    expected = network_of(1).apply(frozen.teachers[1], sample.image)[1][..., 1]
+    expected = network_of(1).apply(frozen.teachers[1], *sample.image)[1][..., 1]
     np.testing.assert_allclose(targets[2], jnp.exp(expected), rtol=1e-4)
 
 
@@ -188,7 +199,7 @@ def test_warm_up_is_the_plain_cross_entropy():
     at = lambda step: stages.stage_loss(  # noqa: E731
         params, sample, network_of(0), training.Frozen(), 0.05, step, config
     )[0]
-    logits, _ = network_of(0).apply(params, sample.image)
+    logits, _ = network_of(0).apply(params, *sample.image)
     plain = losses.combined_loss(logits, sample.labels, jnp.zeros((2, *PATCH, 1)), 0.0).mean()
     assert float(at(4)) == pytest.approx(float(plain), rel=1e-5)
     assert float(at(5)) != pytest.approx(float(plain), rel=1e-2)
@@ -309,7 +320,8 @@ def test_only_teachers_whose_artefact_is_there_speak(backend, monkeypatch):
     images = jax.random.uniform(jax.random.key(0), (8, 2, 4, 4, 4, 1))
     for count in (0, 1, 3, 8):
         present = jnp.arange(8) % 3 == 0 if count == 3 else jnp.arange(8) < count
-        found = stages.where_present(lambda x: 2 * x[..., 0], images, present)
+        views = stages.View(images, jnp.zeros((8, 2, 3)))
+        found = stages.where_present(lambda view: 2 * view.patches[..., 0], views, present)
         expected = 2 * images[..., 0] * np.asarray(present)[:, None, None, None, None]
         np.testing.assert_array_equal(found, expected)
 

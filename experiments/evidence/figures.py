@@ -12,10 +12,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from experiments import figures
-from experiments.evidence.measurements import MIXED, Row
+from experiments.evidence.measurements import Row
 from qc_jax import augment, data
 from qc_jax.augment import Source
 from qc_jax.models import Model
+from qc_jax.scoring.calibration import MIXED
 from qc_jax.scoring.scan import measure, on_grid
 
 

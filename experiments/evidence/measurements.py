@@ -7,16 +7,15 @@ import jax
 import numpy as np
 from scipy import ndimage
 
+from experiments.evaluate import mixture
 from experiments.evidence import iqms
 from qc_jax import augment, data
 from qc_jax.augment import Source
 from qc_jax.augment.tissues import TISSUES
 from qc_jax.models import Model
-from qc_jax.scoring.calibration import interpret
+from qc_jax.scoring.calibration import MIXED, interpret
 from qc_jax.scoring.scan import Measurement, measure, on_grid
 from qc_jax.scoring.scores import dice, source_scores
-
-MIXED = "mixture"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,14 +97,8 @@ def _versions(
         fraction = ((draw + i) % draws + rng.uniform()) / draws
         bad = augment.corrupt(key, clean, source, fraction)
         yield source.name, {source.name: fraction}, np.asarray(bad)
-    present = rng.random(len(sources)) < 0.5
-    fractions = rng.random(len(sources))
-    severities = [
-        s.severity(f) if p else s.none for s, f, p in zip(sources, fractions, present, strict=True)
-    ]
-    mixed = augment.apply_sources(key, clean, sources, jax.numpy.asarray(severities))
-    inside = {s.name: f for s, f, p in zip(sources, fractions, present, strict=True) if p}
-    yield MIXED, inside, np.asarray(mixed)
+    inside, mixed = mixture(key, rng, clean, sources)
+    yield MIXED, inside, mixed
 
 
 def _row(

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from experiments.evidence.intervals import auc, bootstrap, mean, spearman
-from experiments.evidence.measurements import MIXED, Row
+from experiments.evidence.measurements import Row
 from qc_jax.models import Model
-from qc_jax.scoring.calibration import CLEAN
+from qc_jax.scoring.calibration import CLEAN, MIXED
 
 MEASURES: dict[str, tuple[Callable[[Row], float], int]] = {
     "ours": (lambda row: row.expected_dice, -1),

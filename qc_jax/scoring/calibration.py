@@ -16,7 +16,9 @@ from scipy import special, stats
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression, Ridge
 
-CLEAN = "none"
+CLEAN, MIXED = "none", "mixture"
+"""A scan without any artefact, and one with several, of which no cause is learnt, but the Dice
+coefficient and the volume are."""
 _DICE_RANGE = (0.01, 0.99)
 _SMALLEST_SCALE = 0.05
 """Of a score's logarithm over clean scans: where all of them are at the detection limit, a score
@@ -36,8 +38,8 @@ class KnownScan:
 
     Attributes:
       subject: its name.
-      artefact: what was put in, or None for a clean scan.
-      fraction: of the way from mild to severe.
+      artefact: what was put in, `MIXED` for several, or None for a clean scan.
+      fraction: of the way from mild to severe; of several the largest.
       scores: `(1 + N,)`, see `scores.source_scores`.
       expected_dice: see `scores.expected_dice`.
       dice: of the grey-matter segmentation.
@@ -82,7 +84,7 @@ def fit(scans: Sequence[KnownScan], sources: Sequence[str]) -> dict[str, Any]:
     """Learns what scores mean.
 
     Args:
-      scans: clean ones and some with each source, of at least two subjects.
+      scans: clean ones and some with each source, of at least two subjects; and some with several.
       sources: in the order of the channels.
 
     Returns:
@@ -98,12 +100,14 @@ def fit(scans: Sequence[KnownScan], sources: Sequence[str]) -> dict[str, Any]:
     subjects = np.array([s.subject for s in scans])
     dices = np.clip([s.dice for s in scans], *_DICE_RANGE)
 
+    one = causes != MIXED
     out_cause, out_dice = np.empty(len(scans), object), np.empty(len(scans))
     for subject in np.unique(subjects):
         out, rest = subjects == subject, subjects != subject
-        out_cause[out] = _cause_model(features[rest], causes[rest]).predict(features[out])
+        cause_model = _cause_model(features[rest & one], causes[rest & one])
+        out_cause[out] = cause_model.predict(features[out])
         out_dice[out] = _dice_model(dice_features[rest], dices[rest]).predict(dice_features[out])
-    cause_model = _cause_model(features, causes)
+    cause_model = _cause_model(features[one], causes[one])
     dice_model = _dice_model(dice_features, dices)
 
     severity = {}
@@ -129,7 +133,7 @@ def fit(scans: Sequence[KnownScan], sources: Sequence[str]) -> dict[str, Any]:
             "classes": cause_model.classes_.tolist(),
             "coefficients": cause_model.coef_.tolist(),
             "intercepts": cause_model.intercept_.tolist(),
-            "accuracy": float(np.mean(out_cause == causes)),
+            "accuracy": float(np.mean((out_cause == causes)[one])),
         },
         "severity": severity,
         "dice": {

@@ -2,8 +2,8 @@
 
 Windows of the training size (instance norm depends on it) cover the volume, or a mask in it, with
 overlap.  In each, Eq. 1 is taken; probabilities and variances, not logits, are blended with
-Gaussian weights.  What a level head has to know of the scan as a whole comes first, from windows
-side by side.
+Gaussian weights.  What a level head has to know of the scan as a whole comes first: its spectrum,
+and levels of windows side by side.
 """
 
 import functools
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from qc_jax import uncertainty
+from qc_jax import spectrum, uncertainty
 from qc_jax.network import UNet, window_levels
 
 
@@ -59,7 +59,7 @@ def predict(
       batch_size: windows at a time.
       mask: `(X, Y, Z)` bool, where the result is wanted, `scores.head_mask` say: windows that do
         not touch it are left out, and nothing changes inside it, but that a level head knows the
-        scan from these windows alone.  Where no window was, the voxel is background with variance
+        levels of these windows alone.  Where no window was, the voxel is background with variance
         0.  Everywhere by default.
       progress: called with the share of the windows that are done.
 
@@ -74,7 +74,7 @@ def predict(
     padded = np.pad(image, padding)
     wanted = np.ones(padded.shape, bool) if mask is None else np.pad(mask, padding)
     windows = _windows(wanted, window, overlap)
-    scan_levels = None
+    of_scan: tuple[Any, ...] = ()
     if network.level_head:
         apart = _windows(wanted, window, 0.0)
         levels = [
@@ -82,13 +82,14 @@ def predict(
             for batch, inputs in _batches(padded, apart, window, batch_size)
         ]
         scan_levels = np.mean(np.concatenate(levels), axis=0) if apart else None
+        of_scan = (spectrum.describe_scan(image[None])[0], scan_levels)
     weight = _gaussian(window)
     total = np.zeros(padded.shape, np.float32)
     channels = network.num_classes + 1 + network.num_sources + 1
     blended = np.zeros((*padded.shape, channels), np.float32)
     done = 0
     for batch, inputs in _batches(padded, windows, window, batch_size):
-        outputs = np.asarray(_weighted_outputs(network, params, inputs, scan_levels, weight))
+        outputs = np.asarray(_weighted_outputs(network, params, inputs, of_scan, weight))
         for where, output in zip(batch, outputs, strict=False):
             blended[where] += output
             total[where] += weight
@@ -110,10 +111,10 @@ def _weighted_outputs(
     network: UNet,
     params: Any,
     images: jax.Array,
-    scan_levels: jax.Array | None,
+    of_scan: tuple[jax.Array, ...],
     weight: jax.Array,
 ) -> jax.Array:
-    logits, log_variance = network.apply(params, images, scan_levels)
+    logits, log_variance = network.apply(params, images, *of_scan)
     total = uncertainty.total_variance(log_variance)
     probabilities = uncertainty.scaled_softmax(logits, total)
     entropy = uncertainty.entropy(jax.nn.softmax(logits, axis=-1))[..., None]

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from qc_jax import augment, losses, uncertainty
+from qc_jax import augment, losses, spectrum, uncertainty
 from qc_jax.augment import Source, tissues
 from qc_jax.network import UNet
 
@@ -94,21 +94,33 @@ class Frozen(NamedTuple):
     teachers: tuple[Params, ...] = ()
 
 
+class View(NamedTuple):
+    """What a network sees of a scan.
+
+    Attributes:
+      patches: `(P, x, y, z, 1)`.
+      spectrum: `(P, spectrum.SCAN_SIZE)`, of the whole scan, the same for all of its patches.
+    """
+
+    patches: jax.Array
+    spectrum: jax.Array
+
+
 class Sample(NamedTuple):
     """Patches of one scan, `P` of them.
 
     Attributes:
-      image: `(P, x, y, z, 1)`, what the network that is trained sees.
+      image: what the network that is trained sees.
       labels: `(P, x, y, z)`.
-      clean: as `image`, what the frozen task network sees.
-      own: `(N, P, x, y, z, 1)`, what each frozen teacher sees; N = 0 without teachers.
+      clean: what the frozen task network sees.
+      own: what each frozen teacher sees, with a first axis of N; N = 0 without teachers.
       present: `(P, N)` bool, the artefacts that each patch carries.
     """
 
-    image: jax.Array
+    image: View
     labels: jax.Array
-    clean: jax.Array
-    own: jax.Array
+    clean: View
+    own: View
     present: jax.Array
 
 
@@ -192,7 +204,11 @@ def make_sample(
         slices = [jax.lax.dynamic_slice(volume, origin, config.patch) for origin in origins]
         return jnp.stack(slices)
 
-    seen = lambda volume: cut(augment.normalise(volume))[..., None]  # noqa: E731
+    def seen(volume):
+        normal = augment.normalise(volume)
+        described = spectrum.describe_scan(normal[None])
+        return View(cut(normal)[..., None], jnp.repeat(described, config.patches, axis=0))
+
     return Sample(
         image=seen(corrupted),
         labels=cut(labels),
@@ -215,7 +231,7 @@ def stage_loss(
 
     Args:
       params: of the network that is trained.
-      sample: patches in one batch: `image` is `(B, x, y, z, 1)`, `own` `(N, B, x, y, z, 1)`.
+      sample: patches in one batch: B in the place of P.
       network: predicts as many sources as the stage has.
       frozen: the networks to learn from.
       epsilon: of Eq. 4.
@@ -225,7 +241,7 @@ def stage_loss(
     Returns:
       The loss, and its parts with the Dice coefficient of the batch.
     """
-    logits, log_variance = network.apply(params, sample.image)
+    logits, log_variance = network.apply(params, *sample.image)
     segmentation = jnp.mean(losses.combined_loss(logits, sample.labels, log_variance, epsilon))
     if frozen.task is None and config.warm_up:
         plain = jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, sample.labels))
@@ -276,27 +292,30 @@ def pseudo_labels(
     if frozen.task is None:
         return []
     same = config.teacher_input == "same"
-    task = network.clone(num_sources=0).apply(frozen.task, sample.image if same else sample.clean)
+    task = network.clone(num_sources=0).apply(
+        frozen.task, *(sample.image if same else sample.clean)
+    )
     targets = [uncertainty.variance(task[1][..., 0])]
     teacher = network.clone(num_sources=1)
     by_scan = lambda x: x.reshape(-1, network.windows_per_scan, *x.shape[1:])  # noqa: E731
+    own = lambda i: jax.tree.map(lambda x: x[i], sample.own)  # noqa: E731
     for i, params in enumerate(frozen.teachers):
 
-        def variance_of(images, params=params):
-            return uncertainty.variance(teacher.apply(params, images)[1][..., 1])
+        def variance_of(view, params=params):
+            return uncertainty.variance(teacher.apply(params, *view)[1][..., 1])
 
-        seen = sample.image if same else sample.own[i]
+        seen = sample.image if same else own(i)
         if config.absent_source == "zero":
             present = by_scan(sample.present[:, i])[:, 0]
-            target = where_present(variance_of, by_scan(seen), present)
-            targets.append(target.reshape(seen.shape[:-1]))
+            target = where_present(variance_of, jax.tree.map(by_scan, seen), present)
+            targets.append(target.reshape(seen.patches.shape[:-1]))
         else:
             targets.append(variance_of(seen))
     return jax.lax.stop_gradient(targets)
 
 
 def where_present(
-    variance_of: Callable[[jax.Array], jax.Array], images: jax.Array, present: jax.Array
+    variance_of: Callable[[View], jax.Array], views: View, present: jax.Array
 ) -> jax.Array:
     """The variances of the scans that carry an artefact, and zero for the others.
 
@@ -304,19 +323,19 @@ def where_present(
     group is one scan on a CPU, and on a GPU as many as fill it better than one.
 
     Args:
-      variance_of: `(B, x, y, z, 1)` to `(B, x, y, z)`.
-      images: `(S, P, x, y, z, 1)`, P windows of each scan.
+      variance_of: what is seen of B windows to `(B, x, y, z)`.
+      views: of S scans, `(S, P, ...)`, P windows of each.
       present: `(S,)` bool.
 
     Returns:
       `(S, P, x, y, z)`.
     """
-    scans, windows, *shape = images.shape[:-1]
+    scans, windows, *shape = views.patches.shape[:-1]
     together = 1 if jax.default_backend() == "cpu" else math.gcd(scans, 4)
     order = jnp.argsort(~present)
-    groups = images[order].reshape(-1, together * windows, *shape, 1)
+    groups = jax.tree.map(lambda x: x[order].reshape(-1, together * windows, *x.shape[2:]), views)
     wanted = present[order].reshape(-1, together)
-    nothing = lambda images: jnp.zeros(images.shape[:-1], jnp.float32)  # noqa: E731
+    nothing = lambda view: jnp.zeros(view.patches.shape[:-1], jnp.float32)  # noqa: E731
     found = jax.lax.map(
         lambda group: jax.lax.cond(jnp.any(group[1]), variance_of, nothing, group[0]),
         (groups, wanted),

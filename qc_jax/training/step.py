@@ -161,11 +161,5 @@ def make_train_step(
 def _one_batch(samples: stages.Sample) -> stages.Sample:
     """Scans `(B, P, ...)` to patches `(B P, ...)`, `own` `(B, N, P, ...)` to `(N, B P, ...)`."""
     merge = lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])  # noqa: E731
-    own = jnp.moveaxis(samples.own, 1, 0)
-    return stages.Sample(
-        image=merge(samples.image),
-        labels=merge(samples.labels),
-        clean=merge(samples.clean),
-        own=own.reshape(own.shape[0], own.shape[1] * own.shape[2], *own.shape[3:]),
-        present=merge(samples.present),
-    )
+    own = jax.tree.map(lambda x: jax.vmap(merge)(jnp.moveaxis(x, 1, 0)), samples.own)
+    return jax.tree.map(merge, samples)._replace(own=own)
