@@ -1,11 +1,13 @@
 """What does each choice do to the decoupling?  `python -m experiments.ablations`
 
-Every variant is a run of its own with the same budget, in OUTPUT/<variant>, and differs from the
-first in one choice only; called again, it goes on where it stopped.
+Every variant is a run of its own with the same budget, in OUTPUT/<variant>.  It differs from the
+first in one choice only, and takes the networks that this does not concern from there.  Called
+again, it goes on where it stopped.
 """
 
 import dataclasses
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +32,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no level head (instance norm alone)": {"level_head": False},
     "from random weights": {"start_from_task": False},
 }
-"""Fields of the configuration that a variant changes, by what it is called."""
+"""Fields of the configuration that a variant changes, by what it is called; none in the first."""
+FIRST = next(iter(VARIANTS))
+_OF_TASK = {"smallest_epsilon", "level_head"}
+_OF_STUDENT_ALONE = {
+    "student_consistency_norm",
+    "student_consistency_of",
+    "student_consistency_weight",
+    "absent_source",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +52,9 @@ class Arguments:
     steps: int = 500
     """Steps of the task network and of each teacher; the student has twice as many."""
     variants: tuple[str, ...] = tuple(VARIANTS)
-    """Which of them; all by default."""
+    """Which of them, after the first; all by default."""
+    draws: int = 6
+    """Contrasts of each validation subject."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -53,10 +65,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: no variant {unknown.pop()!r}; there are {list(VARIANTS)}", file=sys.stderr)
         return 2
     found = {}
-    for name in chosen.variants:
-        folder = chosen.output_dir / name.replace(" ", "_").replace(",", "").strip("()")
+    for name in dict.fromkeys((FIRST, *chosen.variants)):
+        folder = chosen.output_dir / folder_name(name)
+        config = config_of(name, chosen.steps, chosen.draws)
         try:
-            run.run(run.Arguments(config_of(name, chosen.steps), "all", "demo", str(folder)))
+            if not folder.exists():
+                take_over(chosen.output_dir / folder_name(FIRST), folder, set(VARIANTS[name]))
+            run.run(run.Arguments(config, "all", "demo", str(folder)))
         except QcJaxError as error:
             print(f"error: {name}: {error}", file=sys.stderr)
             return error.exit_code
@@ -67,10 +82,34 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def config_of(variant: str, steps: int) -> presets.Config:
+def folder_name(variant: str) -> str:
+    """The name of a variant as that of a folder."""
+    return "".join(c for c in variant.replace(" ", "_") if c.isalnum() or c == "_")
+
+
+def take_over(first: Path, folder: Path, changed: set[str]) -> None:
+    """Copies the networks of the first variant that one which changes these fields would train too.
+
+    The task network is the same unless its own loss or layers change, the teachers are where only
+    the student's loss does.
+    """
+    if not changed or changed & _OF_TASK:
+        return
+    summary = json.loads((first / "summary.json").read_text())
+    shared = ["task", "teachers"] if changed <= _OF_STUDENT_ALONE else ["task"]
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    for stage in shared:
+        shutil.copytree(first / stage, partial / stage)
+    (partial / "summary.json").write_text(json.dumps({stage: summary[stage] for stage in shared}))
+    partial.rename(folder)
+
+
+def config_of(variant: str, steps: int, draws: int) -> presets.Config:
     """The demo at this budget, with what the variant changes."""
     return dataclasses.replace(
         presets.PRESETS["demo"],
+        evaluation_draws=draws,
         steps_task=steps,
         steps_teachers=steps,
         steps_student=2 * steps,
