@@ -124,7 +124,8 @@ class Config:
 PRESETS: dict[str, Config] = {
     # `python -m experiments.run --stage=teachers`, two CPU cores; time and figures in README.md.
     "demo": Config(),
-    # One GPU; with --data=labels:DIR --split=FILE how the weights in the package were trained.
+    # One GPU; with --data=labels:DIR --split=FILE how the weights in the package were trained, but for
+    # 1900 steps of the student.
     "gpu": Config(
         sources=("motion", "spike", "noise", "ghosting", "blur", "wrap"),
         voxel_size=2.0,

@@ -98,16 +98,17 @@ def motion(key: jax.Array, k_space: jax.Array, severity: jax.Array, events: int 
     """
     axis_key, *event_keys = jax.random.split(key, 1 + events)
     axis = jax.random.randint(axis_key, (), 0, 3)
-    spoilt = k_space
-    for event_key in event_keys:
+
+    def happen(spoilt, event_key):
         degrees_key, shift_key, start_key, side_key = jax.random.split(event_key, 4)
         # Directions at random, sizes not: the severity says how far the head moves.
         degrees = severity * _direction(degrees_key)
         shift = 0.005 * severity * _direction(shift_key)
         start = jax.random.uniform(start_key, minval=0.05, maxval=0.5)
         start *= jnp.where(jax.random.bernoulli(side_key), 1.0, -1.0)
-        spoilt = replace_lines(spoilt, move(k_space, degrees, shift), axis, start)
-    return spoilt
+        return replace_lines(spoilt, move(k_space, degrees, shift), axis, start), None
+
+    return jax.lax.scan(happen, k_space, jnp.stack(event_keys))[0]
 
 
 def _direction(key: jax.Array) -> jax.Array:
