@@ -124,8 +124,8 @@ class Config:
 PRESETS: dict[str, Config] = {
     # `python -m experiments.run --stage=teachers`, two CPU cores; time and figures in README.md.
     "demo": Config(),
-    # One GPU; with --data=labels:DIR --split=FILE how the weights in the package were trained, but for
-    # 1900 steps of the student.
+    # One GPU; with --data=labels:DIR --split=FILE how the weights in the package were trained, with
+    # 1900 steps of the student then.
     "gpu": Config(
         sources=("motion", "spike", "noise", "ghosting", "blur", "wrap"),
         voxel_size=2.0,
