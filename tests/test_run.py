@@ -109,7 +109,7 @@ def test_export_calibrates_on_more_scans(finished, tmp_path):
     output = tmp_path / "model" / "mine.safetensors"
     assert export.main([str(finished), "--output", str(output), "--draws", "3"]) == 0
     model = qc_jax.load_model(output)
-    assert model.calibration["scans"] == 2 * 3 * (1 + 2)
+    assert model.calibration["scans"] == 2 * 3 * (1 + 2 + 1)
     assert model.sha256 == qc_jax.load_model(finished).sha256
 
 
