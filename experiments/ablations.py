@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from experiments import presets, run
+from experiments import presets, run, run_folder
 from qc_jax.errors import QcJaxError
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -76,8 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"error: {name}: {error}", file=sys.stderr)
             return error.exit_code
         found[name] = summarise(folder)
-        path = chosen.output_dir / "ablations.json"
-        path.write_text(json.dumps(found, indent=1) + "\n")
+        run_folder.write_json(chosen.output_dir / "ablations.json", found)
     print_table(found)
     return 0
 
@@ -88,20 +87,20 @@ def folder_name(variant: str) -> str:
 
 
 def take_over(first: Path, folder: Path, changed: set[str]) -> None:
-    """Copies the networks of the first variant that one which changes these fields would train too.
+    """Begins the folder of a variant with the networks that are the same in the first.
 
-    The task network is the same unless its own loss or layers change, the teachers are where only
-    the student's loss does.
+    The task network is, unless its own loss or layers change; the teachers are, where only the
+    student's loss does.
     """
     if not changed or changed & _OF_TASK:
         return
-    summary = json.loads((first / "summary.json").read_text())
+    summary = run_folder.read_summary(first)
     shared = ["task", "teachers"] if changed <= _OF_STUDENT_ALONE else ["task"]
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     for stage in shared:
         shutil.copytree(first / stage, partial / stage)
-    (partial / "summary.json").write_text(json.dumps({stage: summary[stage] for stage in shared}))
+    run_folder.write_json(partial / "summary.json", {stage: summary[stage] for stage in shared})
     partial.rename(folder)
 
 
@@ -126,7 +125,7 @@ def summarise(folder: Path) -> dict[str, Any]:
       as 0.5 + |AUC - 0.5|; `severity`, the mean rank correlation; `cause`, how often the cause was
       right, by cross-validation over subjects.
     """
-    student = json.loads((folder / "summary.json").read_text())["student"]
+    student = run_folder.read_summary(folder)["student"]
     calibration = json.loads((folder / "student.json").read_text())["calibration"]
     names = list(student["auc"])
     matrix = np.array([[student["auc"][row][column] for column in names] for row in names])

@@ -61,20 +61,38 @@ def scans(
             data.clean_scans(subjects, seed + 1000 * (draw + 1))
         ):
             key = jax.random.fold_in(jax.random.key(seed), draw * len(subjects) + index)
-            # Each artefact's severities are stratified, but not alike for all of them in a scan.
             rng = np.random.default_rng([seed, draw, index])
-            fractions = [
-                ((draw + i) % draws + rng.uniform()) / draws for i in range(len(artefacts))
-            ]
-            yield name, labels, clean, _bad_scans(key, rng, clean, artefacts, fractions)
+            yield name, labels, clean, _bad_scans(key, rng, clean, artefacts, draw, draws)
 
 
-def _bad_scans(key, rng, clean, artefacts, fractions) -> Iterator[tuple[str, float, np.ndarray]]:
-    for source, fraction in zip(artefacts, fractions, strict=True):
-        yield source.name, fraction, np.asarray(augment.corrupt(key, clean, source, fraction))
+def scans_of_a_draw(artefacts: Sequence[Source]) -> int:
+    """How many scans `score_scans` scores for each subject and draw."""
+    return 1 + len(artefacts) + (len(artefacts) > 1)
+
+
+def _bad_scans(key, rng, clean, artefacts, draw, draws) -> Iterator[tuple[str, float, np.ndarray]]:
+    yield from with_each(key, rng, clean, artefacts, draw, draws)
     if len(artefacts) > 1:
         inside, image = mixture(key, rng, clean, artefacts)
         yield MIXED, max(inside.values(), default=0.0), image
+
+
+def with_each(
+    key: jax.Array,
+    rng: np.random.Generator,
+    clean: np.ndarray,
+    artefacts: Sequence[Source],
+    draw: int,
+    draws: int,
+) -> Iterator[tuple[str, float, np.ndarray]]:
+    """The scan with each artefact alone: name, fraction, image.
+
+    The severities of an artefact are stratified over the draws, but not alike for all of them in
+    one draw.
+    """
+    for i, source in enumerate(artefacts):
+        fraction = ((draw + i) % draws + rng.uniform()) / draws
+        yield source.name, fraction, np.asarray(augment.corrupt(key, clean, source, fraction))
 
 
 def mixture(

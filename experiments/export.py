@@ -63,7 +63,7 @@ def export(arguments: Arguments) -> None:
     held_back = [subject for subject in subjects if subject.name in split["validation"]]
     model = build.model_of(config, arguments.output, params, sources)
     # Other draws than those by which the run was judged.
-    number = len(held_back) * arguments.draws * (1 + len(sources) + (len(sources) > 1))
+    number = len(held_back) * arguments.draws * evaluate.scans_of_a_draw(sources)
     steps = iter(track(range(number), "scans", transient=True))
     scored = evaluate.score_scans(
         model, held_back, sources, arguments.draws, config.seed + 1, advance=lambda: next(steps)

@@ -8,7 +8,7 @@ __all__ = ["Model", "ScanScore", "load_model", "score"]
 
 # On a CPU, jax 0.11 waits for ever where as many Fourier transforms run side by side as XLA has
 # threads, which is one for each core.  It reads this when it first looks for devices.
-os.environ.setdefault("PJRT_NPROC", str(max(32, os.cpu_count() or 1)))
+os.environ.setdefault("PJRT_NPROC", str(max(8, os.cpu_count() or 1)))
 
 _HOMES = {
     "Model": "qc_jax.models",

@@ -137,6 +137,7 @@ class UNet(nn.Module):
         """Levels for each voxel of the bottleneck to the coarse map, `(B, X, Y, Z, 1 + N)`."""
         spectra = spectrum.describe(image[..., 0])
         window = jnp.concatenate([jnp.mean(levels, axis=(1, 2, 3)), spectra], axis=-1)
+        self.sow("intermediates", "local_levels", levels)
         self.sow("intermediates", "levels", window)
         if scan_levels is None:
             together = window.reshape(-1, self.windows_per_scan, window.shape[-1])
@@ -145,17 +146,29 @@ class UNet(nn.Module):
             scan_spectrum = spectrum.describe_scan(image[..., 0])
         parts = [window, scan_levels, scan_spectrum]
         parts = [jnp.broadcast_to(part, (len(window), part.shape[-1])) for part in parts]
-        everywhere = jnp.concatenate(parts, axis=-1)[:, None, None, None]
-        everywhere = jnp.broadcast_to(everywhere, (*levels.shape[:-1], everywhere.shape[-1]))
-        levels = jnp.concatenate([levels, everywhere], axis=-1)
-        hidden = leaky_relu(nn.Dense(128, name="level_hidden_0")(levels))
-        hidden = leaky_relu(nn.Dense(64, name="level_hidden_1")(hidden))
-        out = nn.Dense(
-            1 + self.num_sources, name="level_out", kernel_init=nn.initializers.normal(1e-2)
-        )(hidden)
-        for _ in range(self.depth - 1):
-            out = upsample(out)
-        return out
+        head = LevelHead(1 + self.num_sources, name="level")
+        return upsample(head(levels, jnp.concatenate(parts, axis=-1)), self.depth - 1)
+
+
+class LevelHead(nn.Module):
+    """Log-variances of a voxel of the bottleneck by what is seen there and everywhere.
+
+    Attributes:
+      num_variances: 1 + N.
+    """
+
+    num_variances: int
+
+    @nn.compact
+    def __call__(self, local: jax.Array, everywhere: jax.Array) -> jax.Array:
+        """`(B, X, Y, Z, C)` of each voxel and `(B, D)` of its window and scan together to
+        `(B, X, Y, Z, 1 + N)`."""
+        # One layer over both; what is the same everywhere goes through it once for each window.
+        hidden = nn.Dense(128, name="local")(local)
+        hidden += nn.Dense(128, use_bias=False, name="everywhere")(everywhere)[:, None, None, None]
+        hidden = leaky_relu(nn.Dense(64, name="hidden")(leaky_relu(hidden)))
+        small = nn.initializers.normal(1e-2)
+        return nn.Dense(self.num_variances, name="out", kernel_init=small)(hidden)
 
 
 def window_levels(network: UNet, params: Any, image: jax.Array) -> jax.Array:
@@ -211,9 +224,10 @@ def max_pool(x: jax.Array) -> jax.Array:
     return blocks.max(axis=(2, 4, 6))
 
 
-def upsample(x: jax.Array) -> jax.Array:
-    """Trilinear interpolation to twice the size, voxel centres aligned, edges repeated."""
-    for axis in (1, 2, 3):
+def upsample(x: jax.Array, times: int = 1) -> jax.Array:
+    """Trilinear interpolation to twice the size, so many times over; voxel centres aligned, edges
+    repeated."""
+    for axis in (1, 2, 3) * times:
         size = x.shape[axis]
         first = jax.lax.slice_in_dim(x, 0, 1, axis=axis)
         last = jax.lax.slice_in_dim(x, size - 1, size, axis=axis)

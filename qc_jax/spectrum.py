@@ -107,7 +107,7 @@ def describe_scan(image: jax.Array) -> jax.Array:
         lines = _one_sided(jnp.sum(log_power, axis=others) / samples, size)
         ripple = _in_bands(jnp.square(_unevenness(lines[:, 1:])), jnp.mean)
         found.append(jnp.log(jnp.sqrt(ripple) + 1e-3) + 2.5)
-        # Along one axis it is the transform of the power summed over the others.
+        # The autocorrelation along an axis is the transform of the power summed over the others.
         planes = _one_sided(jnp.sum(middle, axis=others) / samples, size)
         line = jnp.fft.irfft(planes, size, axis=1)
         line = line / jnp.maximum(line[:, :1], _FLOOR)

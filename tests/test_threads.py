@@ -7,7 +7,7 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize(("given", "expected"), [(None, max(32, os.cpu_count() or 1)), ("3", 3)])
+@pytest.mark.parametrize(("given", "expected"), [(None, max(8, os.cpu_count() or 1)), ("3", 3)])
 def test_xla_gets_enough_threads_for_transforms_side_by_side(given, expected):
     environment = {k: v for k, v in os.environ.items() if k != "PJRT_NPROC"}
     if given:

@@ -7,9 +7,9 @@ import jax
 import numpy as np
 from scipy import ndimage
 
-from experiments.evaluate import mixture
+from experiments.evaluate import mixture, with_each
 from experiments.evidence import iqms
-from qc_jax import augment, data
+from qc_jax import data
 from qc_jax.augment import Source
 from qc_jax.augment.tissues import TISSUES
 from qc_jax.models import Model
@@ -93,10 +93,8 @@ def _versions(
     key, clean, sources, draw, draws, rng
 ) -> Iterator[tuple[str | None, dict[str, float], np.ndarray]]:
     yield None, {}, clean
-    for i, source in enumerate(sources):
-        fraction = ((draw + i) % draws + rng.uniform()) / draws
-        bad = augment.corrupt(key, clean, source, fraction)
-        yield source.name, {source.name: fraction}, np.asarray(bad)
+    for name, fraction, bad in with_each(key, rng, clean, sources, draw, draws):
+        yield name, {name: fraction}, bad
     inside, mixed = mixture(key, rng, clean, sources)
     yield MIXED, inside, mixed
 

@@ -73,10 +73,10 @@ def predict(
     padding = [(0, max(w - n, 0)) for n, w in zip(image.shape, window, strict=True)]
     padded = np.pad(image, padding)
     wanted = np.ones(padded.shape, bool) if mask is None else np.pad(mask, padding)
-    windows = _windows(wanted, window, overlap)
+    windows = windows_in(wanted, window, overlap)
     of_scan: tuple[Any, ...] = ()
     if network.level_head:
-        apart = _windows(wanted, window, 0.0)
+        apart = windows_in(wanted, window, 0.0)
         levels = [
             np.asarray(_window_levels(network, params, inputs))[: len(batch)]
             for batch, inputs in _batches(padded, apart, window, batch_size)
@@ -126,7 +126,9 @@ def _weighted_outputs(
 _window_levels = jax.jit(window_levels, static_argnums=0)
 
 
-def _windows(wanted: np.ndarray, window: Sequence[int], overlap: float) -> list[tuple[slice, ...]]:
+def windows_in(
+    wanted: np.ndarray, window: Sequence[int], overlap: float
+) -> list[tuple[slice, ...]]:
     """Where the windows lie that touch what is wanted."""
     starts = [_starts(n, w, overlap) for n, w in zip(wanted.shape, window, strict=True)]
     return [

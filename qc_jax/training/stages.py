@@ -149,6 +149,32 @@ def make_scan(
     return tissues.draw_image(image_key, fractions), labels
 
 
+def vary_scan(
+    key: jax.Array, image: jax.Array, labels: jax.Array, config: SampleConfig
+) -> tuple[jax.Array, jax.Array]:
+    """The same head in another place, mirrored, under another bias field.
+
+    Args:
+      key: typed key of this sample.
+      image: `(X, Y, Z)`, in [0, 1].
+      labels: `(X, Y, Z)`.
+      config: see `SampleConfig`.
+
+    Returns:
+      Image, with the maximum 1, and labels.
+    """
+    spatial_key, flip_key, bias_key = jax.random.split(key, 3)
+    if config.rotation or config.scaling:
+        image, labels = augment.random_transform(
+            spatial_key, image, labels, config.rotation, config.scaling
+        )
+    if config.flips:
+        image, labels = augment.random_flip(flip_key, image, labels)
+    if config.bias_field:
+        image = augment.bias_field(bias_key, image, config.bias_field)
+    return augment.rescale(image), labels
+
+
 def make_sample(
     key: jax.Array,
     image: jax.Array,
@@ -167,16 +193,8 @@ def make_sample(
       config: see `SampleConfig`.
       with_own: whether to make the image of each artefact alone.
     """
-    spatial_key, flip_key, bias_key, artefact_key, patch_key = jax.random.split(key, 5)
-    if config.rotation or config.scaling:
-        image, labels = augment.random_transform(
-            spatial_key, image, labels, config.rotation, config.scaling
-        )
-    if config.flips:
-        image, labels = augment.random_flip(flip_key, image, labels)
-    if config.bias_field:
-        image = augment.bias_field(bias_key, image, config.bias_field)
-    clean = augment.rescale(image)
+    vary_key, artefact_key, patch_key = jax.random.split(key, 3)
+    clean, labels = vary_scan(vary_key, image, labels, config)
 
     severities = augment.draw_severities(artefact_key, sources, config.artefact_rate)
     present = severities != jnp.asarray([source.none for source in sources])
@@ -209,11 +227,17 @@ def make_sample(
         described = spectrum.describe_scan(normal[None])
         return View(cut(normal)[..., None], jnp.repeat(described, config.patches, axis=0))
 
+    clean_view = seen(clean)
+
+    def view_of(spoilt, volume):
+        # An image without its artefact is the clean one, which is looked at once.
+        return jax.lax.cond(spoilt, seen, lambda volume: clean_view, volume)
+
     return Sample(
-        image=seen(corrupted),
+        image=view_of(jnp.any(present), corrupted),
         labels=cut(labels),
-        clean=seen(clean),
-        own=jax.vmap(seen)(own),
+        clean=clean_view,
+        own=jax.lax.map(lambda one: view_of(*one), (present[: len(own)], own)),
         present=jnp.broadcast_to(present, (config.patches, len(sources))),
     )
 
@@ -298,13 +322,12 @@ def pseudo_labels(
     targets = [uncertainty.variance(task[1][..., 0])]
     teacher = network.clone(num_sources=1)
     by_scan = lambda x: x.reshape(-1, network.windows_per_scan, *x.shape[1:])  # noqa: E731
-    own = lambda i: jax.tree.map(lambda x: x[i], sample.own)  # noqa: E731
     for i, params in enumerate(frozen.teachers):
 
         def variance_of(view, params=params):
             return uncertainty.variance(teacher.apply(params, *view)[1][..., 1])
 
-        seen = sample.image if same else own(i)
+        seen = sample.image if same else View(sample.own.patches[i], sample.own.spectrum[i])
         if config.absent_source == "zero":
             present = by_scan(sample.present[:, i])[:, 0]
             target = where_present(variance_of, jax.tree.map(by_scan, seen), present)
