@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import numpy as np
-from scipy import stats
 from sklearn import metrics
 
 from qc_jax import augment, data, scoring
 from qc_jax.augment import Source
 from qc_jax.models import Model
-from qc_jax.scoring.calibration import MIXED, KnownScan
+from qc_jax.scoring.calibration import MIXED, KnownScan, rank_correlation
 from qc_jax.scoring.scan import OVERLAP, Measurement, measure, on_grid
 
 
@@ -144,8 +143,8 @@ def auc(scored: Sequence[KnownScan], artefact: str, channel: int) -> float:
 def severity_spearman(scored: Sequence[KnownScan], artefact: str, channel: int) -> float:
     """Rank correlation of a variance with the severity over its whole range."""
     chosen = [s for s in scored if s.artefact == artefact]
-    result = stats.spearmanr([s.fraction for s in chosen], [s.scores[channel] for s in chosen])
-    return float(result.statistic)
+    severities, scores = zip(*((s.fraction, s.scores[channel]) for s in chosen), strict=True)
+    return rank_correlation(severities, scores)
 
 
 def mean_dice(scored: Sequence[KnownScan], artefact: str | None = None) -> float:

@@ -171,6 +171,16 @@ class LevelHead(nn.Module):
         return nn.Dense(self.num_variances, name="out", kernel_init=small)(hidden)
 
 
+def fresh_params(network: UNet, key: jax.Array, window: Sequence[int]) -> Any:
+    """Parameters to start from, for windows of so many voxels along x, y and z.
+
+    As `network.init`, but ten times as fast on a CPU, where the random numbers of every layer take
+    XLA seconds to optimise and no time to draw.
+    """
+    init = jax.jit(network.init, compiler_options={"xla_backend_optimization_level": 0})
+    return init(key, jnp.zeros((network.windows_per_scan, *window, 1)))
+
+
 def window_levels(network: UNet, params: Any, image: jax.Array) -> jax.Array:
     """What the level head sees of each window as a whole, `(B, X, Y, Z, 1)` to `(B, C)`.
 

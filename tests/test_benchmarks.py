@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from experiments.benchmarks import growth, measure
-from qc_jax.network import UNet
+from qc_jax.network import UNet, fresh_params
 
 
 def test_record_holds_medians_and_quartiles():
@@ -38,7 +38,7 @@ def test_peer_network_agrees_and_its_arithmetic_is_counted():
 
     network = UNet(num_sources=2, base_features=4, depth=3)
     image = jax.random.uniform(jax.random.key(0), (1, 8, 8, 8, 1))
-    params = network.init(jax.random.key(1), image)
+    params = fresh_params(network, jax.random.key(1), (8, 8, 8))
     torch_image = torch.from_numpy(np.moveaxis(np.array(image), -1, 1).copy())
     torch_peer.check_agreement(network, params, image, torch_image)
 

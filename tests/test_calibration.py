@@ -92,3 +92,10 @@ def test_a_calibration_survives_json(known):
     again = json.loads(json.dumps(known))
     scores = scores_with("spike", 2)
     assert calibration.interpret(scores, 0.6, again) == calibration.interpret(scores, 0.6, known)
+
+
+def test_a_score_that_never_changes_follows_nothing():
+    rng = np.random.default_rng(0)
+    a, b = rng.random((2, 30))
+    assert calibration.rank_correlation(a, b) == pytest.approx(stats.spearmanr(a, b).statistic)
+    assert calibration.rank_correlation(a, np.zeros(30)) == 0

@@ -41,7 +41,7 @@ def test_parameter_count_of_the_published_layout():
 def test_shapes_of_the_heads(num_sources, level_head):
     net = UNet(num_sources, num_classes=3, base_features=4, depth=2, level_head=level_head)
     image = jax.random.uniform(jax.random.key(0), (2, 4, 6, 8, 1))
-    params = net.init(jax.random.key(1), image)
+    params = network.fresh_params(net, jax.random.key(1), image.shape[1:4])
     logits, log_variance = net.apply(params, image)
     assert logits.shape == (2, 4, 6, 8, 3)
     assert log_variance.shape == (2, 4, 6, 8, 1 + num_sources)
@@ -51,7 +51,7 @@ def test_only_the_level_head_sees_the_contrast_of_the_window():
     image = jax.random.uniform(jax.random.key(0), (1, 8, 8, 8, 1))
     for level_head in (False, True):
         net = UNet(1, base_features=4, depth=2, level_head=level_head)
-        params = net.init(jax.random.key(1), image)
+        params = network.fresh_params(net, jax.random.key(1), image.shape[1:4])
         change = net.apply(params, image)[1] - net.apply(params, 20 * image)[1]
         assert (float(jnp.abs(change).max()) > 1e-3) == level_head
 
@@ -60,7 +60,7 @@ def test_windows_of_one_scan_share_their_levels():
     windows = jax.random.uniform(jax.random.key(0), (4, 8, 8, 8, 1))
     windows *= jnp.array([1.0, 0.5, 0.2, 0.1])[:, None, None, None, None]
     together = UNet(1, base_features=4, depth=2, level_head=True, windows_per_scan=2)
-    params = together.init(jax.random.key(1), windows)
+    params = network.fresh_params(together, jax.random.key(1), (8, 8, 8))
     levels = network.window_levels(together, params, windows)
     alone = together.clone(windows_per_scan=1)
     by_pairs = together.apply(params, windows)[1]
@@ -70,6 +70,13 @@ def test_windows_of_one_scan_share_their_levels():
         expected = alone.apply(params, windows[pair], spectra, levels[pair].mean(axis=0))[1]
         np.testing.assert_allclose(by_pairs[pair], expected, atol=1e-6)
     assert float(jnp.abs(by_pairs - alone.apply(params, windows)[1]).max()) > 1e-4
+
+
+def test_fresh_parameters_are_those_of_flax():
+    net = UNet(1, base_features=2, depth=2, level_head=True)
+    found = network.fresh_params(net, jax.random.key(1), (4, 4, 4))
+    expected = net.init(jax.random.key(1), jnp.zeros((1, 4, 4, 4, 1)))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), found, expected)
 
 
 def test_refuses_windows_that_cannot_be_halved():

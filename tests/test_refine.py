@@ -80,6 +80,18 @@ def test_targets_of_a_head(found):
             assert found.present[scan, source] == found.present[1 + source, source]
 
 
+def test_a_fresh_head_sees_unit_spread_and_answers_with_the_mean(found):
+    windows = levels.windows_of([found])
+    params = levels.fresh_params(jax.random.key(0), windows)
+    local, everywhere = params["local"], params["everywhere"]
+    hidden = windows.local.astype(np.float32) @ local["kernel"] + local["bias"]
+    hidden += (windows.everywhere @ everywhere["kernel"])[:, None, None, None]
+    assert abs(hidden.mean()) < 0.1 and 0.5 < hidden.std() < 2
+    answers = levels.log_variances(network.LevelHead(7), params, windows, levels.smoothing(4, 2))
+    difference = np.asarray(answers - windows.target).mean(axis=(0, 1, 2, 3))
+    np.testing.assert_allclose(difference, 0, atol=0.1)
+
+
 def test_training_reaches_targets_that_another_head_would_give(model, found):
     """Targets of a random head can be reached, and are approached from zero."""
     windows, smooth = levels.windows_of([found]), levels.smoothing(4, 2)

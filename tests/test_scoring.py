@@ -1,21 +1,20 @@
 """Whole volumes by windows, and the scores made from maps."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import special, stats
 from sklearn import metrics
 
 from qc_jax import scoring, spectrum, uncertainty
-from qc_jax.network import UNet, window_levels
+from qc_jax.network import UNet, fresh_params, window_levels
 from qc_jax.scoring.predict import _starts
 
 
 @pytest.fixture(scope="module")
 def network():
     net = UNet(num_sources=2, base_features=4, depth=2)
-    return net, net.init(jax.random.key(0), jnp.zeros((1, 8, 8, 8, 1)))
+    return net, fresh_params(net, jax.random.key(0), (8, 8, 8))
 
 
 def test_one_window_is_the_network_itself(network):
@@ -52,7 +51,7 @@ def test_windows_cover_everything_with_their_overlap(size, overlap):
 
 def test_a_level_head_knows_the_scan_from_windows_side_by_side():
     net = UNet(1, base_features=4, depth=2, level_head=True)
-    params = net.init(jax.random.key(0), np.zeros((1, 8, 8, 8, 1), np.float32))
+    params = fresh_params(net, jax.random.key(0), (8, 8, 8))
     image = np.random.default_rng(0).random((16, 8, 8), np.float32)
     image[8:] *= 0.1
     found = scoring.predict(net, params, image, (8, 8, 8), 0.0)

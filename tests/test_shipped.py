@@ -1,7 +1,5 @@
 """The weights in the package on a real head, the MNI152 template, which they have not learnt."""
 
-import itertools
-
 import jax
 import nibabel as nib
 import numpy as np
@@ -82,7 +80,7 @@ def raised(spoilt):
         "noise",
         pytest.param("ghosting", marks=not_yet("taken for wrap-around")),
         "blur",
-        pytest.param("wrap", marks=not_yet("taken for motion")),
+        "wrap",
     ],
 )
 def test_the_cause_is_named_on_a_real_head(model, spoilt, artefact):
@@ -91,29 +89,21 @@ def test_the_cause_is_named_on_a_real_head(model, spoilt, artefact):
     assert next(iter(meaning.causes)) == artefact and meaning.cause_named
 
 
-def test_artefacts_in_a_real_head_raise_their_own_scores(raised):
-    for source in augment.ALL_SOURCES:
-        assert raised[source.name, source.name] > 1.1, source.name
-    assert max(raised, key=lambda pair: raised[pair]) == ("noise", "noise")
-
-
 @pytest.mark.parametrize(
-    ("artefact", "other"), list(itertools.permutations(("spike", "noise", "blur"), 2))
-)
-def test_spike_noise_and_blur_raise_their_own_scores_most(raised, artefact, other):
-    assert raised[artefact, artefact] > 5 * raised[artefact, other]
-
-
-@pytest.mark.parametrize(
-    ("artefact", "other"),
+    ("artefact", "least"),
     [
-        ("noise", "blur"),
-        pytest.param("spike", "blur", marks=not_yet("spike raises blur 1.4-fold")),
-        ("blur", "noise"),
+        ("motion", 1.2),
+        ("spike", 5),
+        ("noise", 5),
+        pytest.param("ghosting", 1.2, marks=not_yet("raises wrap-around instead")),
+        ("blur", 5),
+        ("wrap", 5),
     ],
 )
-def test_artefacts_in_a_real_head_leave_other_scores_alone(raised, artefact, other):
-    assert raised[artefact, artefact] > 3 and raised[artefact, other] < 1.2
+def test_artefacts_in_a_real_head_raise_their_own_scores_alone(raised, artefact, least):
+    assert raised[artefact, artefact] > least
+    for other in augment.ALL_SOURCES:
+        assert other.name == artefact or raised[artefact, other.name] < 1.2, other.name
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from torch.nn import functional
 from experiments.benchmarks import torch_peer
 from experiments.benchmarks.measure import Record, compare
 from qc_jax import conv, losses
-from qc_jax.network import UNet
+from qc_jax.network import UNet, fresh_params
 
 _EPSILON = 0.05
 # Batch, edge of the patch, base features, depth: the demo preset and larger ones.
@@ -26,7 +26,7 @@ def training_step(quick: bool) -> Iterator[Record]:
         network = UNet(num_sources=1, base_features=features, depth=depth)
         image = jax.random.uniform(jax.random.key(0), (batch, edge, edge, edge, 1))
         labels = (image[..., 0] > 0.5).astype(jnp.int32)
-        params = network.init(jax.random.key(1), image)
+        params = fresh_params(network, jax.random.key(1), image.shape[1:4])
         torch_image = torch.from_numpy(np.moveaxis(np.array(image), -1, 1).copy())
         torch_labels = torch.from_numpy(np.array(labels)).long()
         torch_peer.check_agreement(network, params, image, torch_image)

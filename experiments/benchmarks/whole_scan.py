@@ -12,7 +12,7 @@ from nilearn.datasets import load_mni152_template
 from experiments.benchmarks import torch_peer
 from experiments.benchmarks.measure import Record, compare, in_fresh_process, record_of
 from qc_jax import scoring
-from qc_jax.network import UNet
+from qc_jax.network import UNet, fresh_params
 
 _WINDOW, _OVERLAP, _BATCH = (32, 32, 32), 0.25, 8
 
@@ -26,7 +26,7 @@ def head(resolution: float) -> np.ndarray:
 def network() -> tuple[UNet, dict]:
     """As in the preset `demo` less the level head; its parameters are not trained."""
     net = UNet(num_sources=4, base_features=8, depth=3)
-    return net, net.init(jax.random.key(0), np.zeros((1, *_WINDOW, 1), np.float32))
+    return net, fresh_params(net, jax.random.key(0), _WINDOW)
 
 
 def predict_ours(image: np.ndarray, mask: np.ndarray | None = None):

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from qc_jax import augment, models
 from qc_jax.augment import tissues
 from qc_jax.data import population
+from qc_jax.network import fresh_params
 from qc_jax.scoring import calibration
 
 SOURCES = tuple(source.name for source in augment.ALL_SOURCES)
@@ -48,7 +48,7 @@ def write_model(path: Path) -> Path:
     description = models.Description(
         SOURCES, 2, 2, True, (8, 8, 8), voxel_size=8.0, field_of_view=(24, 28, 24)
     )
-    params = description.network.init(jax.random.key(0), jnp.zeros((1, 8, 8, 8, 1)))
+    params = fresh_params(description.network, jax.random.key(0), description.patch)
     known = calibration.fit(known_scans(np.random.default_rng(0)), SOURCES)
     models.save_model(path, description, params, {"steps": "none"}, known)
     return path

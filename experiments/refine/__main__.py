@@ -59,6 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def refine(arguments: Arguments) -> None:
     """Keeps features, trains, scores validation scans, writes weights and calibration."""
+    import jax
     from rich.console import Console
     from rich.progress import track
 
@@ -112,8 +113,9 @@ def refine(arguments: Arguments) -> None:
     before = model.params["params"]["level"]
     schedule = levels.Schedule(arguments.steps, seed=arguments.seed)
     steps = iter(track(range(schedule.steps), "level head", console=console))
+    fresh = levels.fresh_params(jax.random.key(arguments.seed), windows["train"])
     trained = levels.train(
-        before, windows["train"], smooth, schedule, lambda step, loss: next(steps)
+        fresh, windows["train"], smooth, schedule, lambda step, loss: next(steps)
     )
     for text, params in (("before", before), ("after", trained)):
         value = float(levels.loss(head, params, windows["validation"], smooth))

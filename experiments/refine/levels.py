@@ -32,6 +32,12 @@ class Schedule:
     seed: int = 0
 
 
+_SMALLEST_SPREAD = 0.05
+"""Of what the head sees: what is nearly the same in all scans is not blown up."""
+_ENOUGH = 100_000
+"""Voxels of the bottleneck to take the spread of."""
+
+
 class Windows(NamedTuple):
     """Windows of many scans, one after another: `Features` without the axis of scans."""
 
@@ -78,6 +84,29 @@ def loss(head: network.LevelHead, params: Any, windows: Windows, smooth) -> jax.
     """Mean square of the differences of the log-variances inside the head."""
     difference = log_variances(head, params, windows, smooth) - windows.target
     return jnp.mean(jnp.square(difference) * windows.inside[..., None]) / jnp.mean(windows.inside)
+
+
+def fresh_params(key: jax.Array, windows: Windows) -> Any:
+    """Parameters to start from, for which all that comes in has mean 0 and spread 1.
+
+    Without that, the level head of the student learns so much more slowly that its own parameters
+    are the worse ones to start from.
+
+    Args:
+      key: typed key.
+      windows: to learn from.
+    """
+    local = windows.local.reshape(-1, windows.local.shape[-1])
+    local = local[:: max(len(local) // _ENOUGH, 1)].astype(np.float32)
+    head = network.LevelHead(windows.target.shape[-1])
+    drawn = head.init(key, windows.local[:1].astype(np.float32), windows.everywhere[:1])["params"]
+    params = jax.tree.map(np.array, drawn)
+    for name, seen in (("local", local), ("everywhere", windows.everywhere)):
+        kernel = params[name]["kernel"]
+        kernel /= (seen.std(axis=0) + _SMALLEST_SPREAD)[:, None]
+        params["local"]["bias"] -= seen.mean(axis=0) @ kernel
+    params["out"]["bias"] = np.mean(windows.target - windows.fine, axis=(0, 1, 2, 3))
+    return params
 
 
 def train(

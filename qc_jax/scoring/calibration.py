@@ -119,7 +119,7 @@ def fit(scans: Sequence[KnownScan], sources: Sequence[str]) -> dict[str, Any]:
         severity[source] = {
             "standard_scores": steps.X_thresholds_.tolist(),
             "fractions": steps.y_thresholds_.tolist(),
-            "spearman": float(stats.spearmanr(fractions, features[own, channel]).statistic),
+            "spearman": rank_correlation(fractions, features[own, channel]),
         }
     names = ["task", *sources]
     return {
@@ -140,7 +140,7 @@ def fit(scans: Sequence[KnownScan], sources: Sequence[str]) -> dict[str, Any]:
             "coefficients": dice_model.coef_.tolist(),
             "intercept": float(dice_model.intercept_),
             "mean_absolute_error": float(np.mean(np.abs(special.expit(out_dice) - dices))),
-            "spearman": float(stats.spearmanr(out_dice, dices).statistic),
+            "spearman": rank_correlation(out_dice, dices),
         },
         "volume": fit_volume(scans),
         "scans": len(scans),
@@ -166,6 +166,13 @@ def fit_volume(scans: Sequence[KnownScan]) -> dict[str, float]:
         "coverage_before": float(np.mean(errors <= bars)),
         "coverage_after": float(covered.mean()),
     }
+
+
+def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's, of two rows of numbers; 0 where one of them never changes and follows nothing."""
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return 0.0
+    return float(stats.spearmanr(a, b).statistic)
 
 
 def interpret(

@@ -16,7 +16,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from qc_jax.augment import Source
-from qc_jax.network import UNet
+from qc_jax.network import UNet, fresh_params
 from qc_jax.training import plateau, stages
 
 
@@ -63,7 +63,7 @@ def init_state(
     task: stages.Params | None = None,
 ) -> TrainState:
     """A fresh state; with `task`, the parameters start from those of the task network."""
-    params = network.init(key, jnp.zeros((network.windows_per_scan, *patch, 1)))
+    params = fresh_params(network, key, patch)
     if task is not None:
         params = stages.start_from(task, params)
     return TrainState(
