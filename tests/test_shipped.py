@@ -132,10 +132,10 @@ def study(model, tmp_path_factory):
 @pytest.mark.parametrize(
     "source",
     [
-        pytest.param("motion", marks=not_yet("wrap raises motion more")),
+        pytest.param("motion", marks=not_yet("another artefact raises motion more")),
         "spike",
         "noise",
-        pytest.param("ghosting", marks=not_yet("wrap raises ghosting more")),
+        "ghosting",
         "blur",
         "wrap",
     ],
