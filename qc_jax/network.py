@@ -177,8 +177,11 @@ def fresh_params(network: UNet, key: jax.Array, window: Sequence[int]) -> Any:
     As `network.init`, but ten times as fast on a CPU, where the random numbers of every layer take
     XLA seconds to optimise and no time to draw.
     """
+    image = jnp.zeros((network.windows_per_scan, *window, 1))
+    if isinstance(key, jax.core.Tracer):  # part of a larger program, which is compiled as a whole
+        return network.init(key, image)
     init = jax.jit(network.init, compiler_options={"xla_backend_optimization_level": 0})
-    return init(key, jnp.zeros((network.windows_per_scan, *window, 1)))
+    return init(key, image)
 
 
 def window_levels(network: UNet, params: Any, image: jax.Array) -> jax.Array:

@@ -77,6 +77,8 @@ def test_fresh_parameters_are_those_of_flax():
     found = network.fresh_params(net, jax.random.key(1), (4, 4, 4))
     expected = net.init(jax.random.key(1), jnp.zeros((1, 4, 4, 4, 1)))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), found, expected)
+    shapes = jax.eval_shape(lambda: network.fresh_params(net, jax.random.key(1), (4, 4, 4)))
+    assert jax.tree.map(jnp.shape, found) == jax.tree.map(lambda x: x.shape, shapes)
 
 
 def test_refuses_windows_that_cannot_be_halved():
