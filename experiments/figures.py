@@ -50,7 +50,7 @@ def plot_predictions(
     names = [f"{name} variance" for name in variance_names]
     for axis, name in zip(axes[0], ["image", "grey matter (outline: truth)", *names], strict=True):
         axis.set_title(name, fontsize=9)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110, bbox_inches="tight")
     plt.close(figure)
 
 
