@@ -1,5 +1,7 @@
 """The weights in the package on a real head, the MNI152 template, which they have not learnt."""
 
+import itertools
+
 import jax
 import nibabel as nib
 import numpy as np
@@ -104,6 +106,17 @@ def test_artefacts_in_a_real_head_raise_their_own_scores_alone(raised, artefact,
     assert raised[artefact, artefact] > least
     for other in augment.ALL_SOURCES:
         assert other.name == artefact or raised[artefact, other.name] < 1.2, other.name
+
+
+def test_noise_raises_its_own_score_most_of_all(raised):
+    assert max(raised, key=lambda pair: raised[pair]) == ("noise", "noise")
+
+
+@pytest.mark.parametrize(
+    ("artefact", "other"), list(itertools.permutations(("spike", "noise", "blur"), 2))
+)
+def test_spike_noise_and_blur_raise_their_own_scores_most(raised, artefact, other):
+    assert raised[artefact, artefact] > 5 * raised[artefact, other]
 
 
 @pytest.fixture(scope="module")
