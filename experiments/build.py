@@ -10,8 +10,9 @@ import numpy as np
 import optax
 
 from experiments.presets import Config
-from qc_jax import training
+from qc_jax import data, training
 from qc_jax.augment import ALL_SOURCES, Source
+from qc_jax.data import cache
 from qc_jax.errors import ConfigError
 from qc_jax.models import Description, Model
 from qc_jax.network import UNet, check_divisible
@@ -69,6 +70,25 @@ def network_of(config: Config, num_sources: int) -> UNet:
         windows_per_scan=config.patches_per_scan,
         dtype=jnp.dtype(config.precision),
     )
+
+
+def heads_for(description: Description, source: str, number: int, seed: int) -> list[data.Subject]:
+    """Heads from which images can be drawn, on the grid of a model.
+
+    Args:
+      description: of the model.
+      source: `labels:DIR`, or empty for the embedded population.
+      number: size of the embedded population.
+      seed: of the embedded population.
+
+    Raises:
+      ConfigError: these are images.
+    """
+    grid = description.voxel_size, description.field_of_view
+    subjects = data.load_subjects(source, *grid, number, seed, cache.default_folder())
+    if any(subject.fractions is None for subject in subjects):
+        raise ConfigError("--data: label maps or the embedded population are needed")
+    return subjects
 
 
 def model_of(config: Config, path: Path, params, sources: Sequence[Source]) -> Model:

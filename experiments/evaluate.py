@@ -51,6 +51,24 @@ def score_scans(
     return scored
 
 
+def score_with_progress(
+    model: Model,
+    subjects: Sequence[data.Subject],
+    artefacts: Sequence[Source],
+    draws: int,
+    seed: int,
+) -> list[KnownScan]:
+    """`score_scans` with a line that says how many of the scans are done."""
+    # Not imported with the module: training draws a progress of its own.
+    from rich.console import Console
+    from rich.progress import track
+
+    number = len(subjects) * draws * scans_of_a_draw(artefacts)
+    line = track(range(number), "scans", console=Console(stderr=True), transient=True)
+    steps = iter(line)
+    return score_scans(model, subjects, artefacts, draws, seed, advance=lambda: next(steps))
+
+
 def scans(
     subjects: Sequence[data.Subject], artefacts: Sequence[Source], draws: int, seed: int
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray, Iterator[tuple[str, float, np.ndarray]]]]:
@@ -143,8 +161,7 @@ def auc(scored: Sequence[KnownScan], artefact: str, channel: int) -> float:
 def severity_spearman(scored: Sequence[KnownScan], artefact: str, channel: int) -> float:
     """Rank correlation of a variance with the severity over its whole range."""
     chosen = [s for s in scored if s.artefact == artefact]
-    severities, scores = zip(*((s.fraction, s.scores[channel]) for s in chosen), strict=True)
-    return rank_correlation(severities, scores)
+    return rank_correlation([s.fraction for s in chosen], [s.scores[channel] for s in chosen])
 
 
 def mean_dice(scored: Sequence[KnownScan], artefact: str | None = None) -> float:

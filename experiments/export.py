@@ -10,8 +10,9 @@ from pathlib import Path
 
 import tyro
 
+from experiments import command
 from experiments.presets import Config
-from qc_jax.errors import CheckpointError, ConfigError, QcJaxError
+from qc_jax.errors import CheckpointError, ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,19 +29,11 @@ class Arguments:
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code."""
-    parsed = tyro.cli(Arguments, args=arguments, prog="python -m experiments.export")
-    try:
-        export(parsed)
-    except QcJaxError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return command.call(export, Arguments, "experiments.export", arguments)
 
 
 def export(arguments: Arguments) -> None:
     """Reads the run, scores validation scans, writes weights and calibration."""
-    from rich.progress import track
-
     from experiments import build, evaluate, train
     from qc_jax import data
     from qc_jax.data import cache
@@ -63,10 +56,8 @@ def export(arguments: Arguments) -> None:
     held_back = [subject for subject in subjects if subject.name in split["validation"]]
     model = build.model_of(config, arguments.output, params, sources)
     # Other draws than those by which the run was judged.
-    number = len(held_back) * arguments.draws * evaluate.scans_of_a_draw(sources)
-    steps = iter(track(range(number), "scans", transient=True))
-    scored = evaluate.score_scans(
-        model, held_back, sources, arguments.draws, config.seed + 1, advance=lambda: next(steps)
+    scored = evaluate.score_with_progress(
+        model, held_back, sources, arguments.draws, config.seed + 1
     )
     model = write_weights(config, model, scored)
     print(f"{model.path}: SHA-256 {model.sha256}, {model.path.stat().st_size / 2**20:.1f} MB")

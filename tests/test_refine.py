@@ -123,6 +123,10 @@ def test_only_the_level_head_changes_and_kept_features_are_used_again(model, tmp
     assert kept == {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*.npz")}
     assert load_model(tmp_path / "refined.safetensors").sha256 == refined.sha256
 
+    # What another seed drew is not taken for that of this one.
+    assert refine.main([*arguments, "--seed=1"]) == 0
+    assert len(list((tmp_path / "work").rglob("*.npz"))) == 6
+
 
 def test_images_cannot_be_learnt_from(model, tmp_path, capsys):
     arguments = [f"--model={model.path}", "--output=x.safetensors", f"--data={tmp_path}"]

@@ -6,9 +6,8 @@ import sys
 import time
 from pathlib import Path
 
-import tyro
-
-from qc_jax.errors import ConfigError, QcJaxError
+from experiments import command
+from qc_jax.errors import ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,13 +34,7 @@ class Arguments:
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code."""
-    parsed = tyro.cli(Arguments, args=arguments, prog="python -m experiments.evidence")
-    try:
-        run(parsed)
-    except QcJaxError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return command.call(run, Arguments, "experiments.evidence", arguments)
 
 
 def run(arguments: Arguments) -> None:
@@ -55,7 +48,7 @@ def run(arguments: Arguments) -> None:
         TimeRemainingColumn,
     )
 
-    from experiments import run_folder
+    from experiments import build, run_folder
     from experiments.evidence import figures, measurements, results, simulator, tables
     from qc_jax import augment, data
     from qc_jax.data import cache
@@ -69,19 +62,10 @@ def run(arguments: Arguments) -> None:
         raise ConfigError(f"{model.path} has no calibration; the evidence needs one")
     cache.use_compilation_cache()
     description = model.description
-    subjects = data.load_subjects(
-        arguments.data,
-        description.voxel_size,
-        description.field_of_view,
-        arguments.subjects,
-        arguments.seed,
-        cache.default_folder(),
-    )
+    subjects = build.heads_for(description, arguments.data, arguments.subjects, arguments.seed)
     if arguments.split:
         split = data.read_split(Path(arguments.split), [s.name for s in subjects])
         subjects = [s for s in subjects if s.name in split["test"]]
-    if any(subject.fractions is None for subject in subjects):
-        raise ConfigError("--data: label maps or the embedded population are needed")
     sources = [s for s in augment.ALL_SOURCES if s.name in description.sources]
 
     scans = len(subjects) * arguments.draws * (2 + len(sources))

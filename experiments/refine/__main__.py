@@ -4,9 +4,8 @@ import dataclasses
 import sys
 from pathlib import Path
 
-import tyro
-
-from qc_jax.errors import ConfigError, QcJaxError
+from experiments import command
+from qc_jax.errors import ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +47,7 @@ class Arguments:
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code."""
-    parsed = tyro.cli(Arguments, args=arguments, prog="python -m experiments.refine")
-    try:
-        refine(parsed)
-    except QcJaxError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return command.call(refine, Arguments, "experiments.refine", arguments)
 
 
 def refine(arguments: Arguments) -> None:
@@ -63,7 +56,7 @@ def refine(arguments: Arguments) -> None:
     from rich.console import Console
     from rich.progress import track
 
-    from experiments import evaluate
+    from experiments import build, evaluate
     from experiments.refine import features, levels
     from qc_jax import augment, data
     from qc_jax.data import cache
@@ -77,16 +70,7 @@ def refine(arguments: Arguments) -> None:
     if not description.level_head:
         raise ConfigError(f"{model.path} has no level head; there is nothing to train again")
     cache.use_compilation_cache()
-    subjects = data.load_subjects(
-        arguments.data,
-        description.voxel_size,
-        description.field_of_view,
-        arguments.subjects,
-        arguments.seed,
-        cache.default_folder(),
-    )
-    if any(subject.fractions is None for subject in subjects):
-        raise ConfigError("--data: label maps or the embedded population are needed")
+    subjects = build.heads_for(description, arguments.data, arguments.subjects, arguments.seed)
     names = [subject.name for subject in subjects]
     split = (
         data.read_split(Path(arguments.split), names)
@@ -96,14 +80,13 @@ def refine(arguments: Arguments) -> None:
     held = {part: [s for s in subjects if s.name in members] for part, members in split.items()}
     sources = [s for s in augment.ALL_SOURCES if s.name in description.sources]
 
-    folder = arguments.work_dir / model.sha256[:16]
     windows = {}
     for part, number, deformation in (
         ("train", arguments.heads, arguments.deformation),
         ("validation", arguments.validation_heads, 0.0),
     ):
         found = features.of_population(
-            model, held[part], sources, number, deformation, arguments.seed, folder / part
+            model, held[part], sources, number, deformation, arguments.seed, arguments.work_dir
         )
         line = track(found, f"{part} heads", number, console=console)
         windows[part] = levels.windows_of(list(line))
@@ -114,24 +97,15 @@ def refine(arguments: Arguments) -> None:
     schedule = levels.Schedule(arguments.steps, seed=arguments.seed)
     steps = iter(track(range(schedule.steps), "level head", console=console))
     fresh = levels.fresh_params(jax.random.key(arguments.seed), windows["train"])
-    trained = levels.train(
-        fresh, windows["train"], smooth, schedule, lambda step, loss: next(steps)
-    )
+    trained = levels.train(fresh, windows["train"], smooth, schedule, lambda: next(steps))
     for text, params in (("before", before), ("after", trained)):
         value = float(levels.loss(head, params, windows["validation"], smooth))
         print(f"mean square of the log-variances' differences on validation, {text}: {value:.3f}")
 
     params = {"params": {**model.params["params"], "level": trained}}
     refined = dataclasses.replace(model, params=params)
-    number = len(held["validation"]) * arguments.draws * evaluate.scans_of_a_draw(sources)
-    scans = iter(track(range(number), "scans", console=console))
-    scored = evaluate.score_scans(
-        refined,
-        held["validation"],
-        sources,
-        arguments.draws,
-        arguments.seed + 1,
-        advance=lambda: next(scans),
+    scored = evaluate.score_with_progress(
+        refined, held["validation"], sources, arguments.draws, arguments.seed + 1
     )
     facts = {
         **model.training,

@@ -6,6 +6,7 @@ The student has learnt against the errors of the segmentation how large its vari
 """
 
 import functools
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -55,7 +56,7 @@ def of_population(
     seed: int,
     folder: Path,
 ) -> Iterator[Features]:
-    """Features of `number` heads, in turn of each subject, kept in `folder` and read from there.
+    """Features of `number` heads, in turn of each subject, kept in a folder and read from there.
 
     Args:
       model: whose level head is to be trained.
@@ -64,8 +65,11 @@ def of_population(
       number: of heads.
       deformation: see `training.make_scan`.
       seed: of everything random.
-      folder: of this model, these subjects and this seed alone.
+      folder: where they are kept, those of other models, subjects or seeds apart.
     """
+    known_by = [model.sha256, deformation, seed]
+    known_by += [hashlib.sha256(subject.fractions).hexdigest() for subject in subjects]
+    folder /= hashlib.sha256(repr(known_by).encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(number):
         path = folder / f"{index}.npz"

@@ -1,6 +1,7 @@
 """The level head on its own: its loss over kept features, and its training."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -114,7 +115,7 @@ def train(
     windows: Windows,
     smooth: np.ndarray,
     schedule: Schedule,
-    report: Callable[[int, float], None] = lambda step, loss: None,
+    advance: Callable[[], None] = lambda: None,
 ) -> Any:
     """Trains the level head.
 
@@ -123,7 +124,7 @@ def train(
       windows: to learn from.
       smooth: see `smoothing`.
       schedule: see `Schedule`.
-      report: called after each step with its number and loss.
+      advance: called after each step.
 
     Returns:
       Parameters of the head.
@@ -133,18 +134,15 @@ def train(
     optimiser = optax.adamw(rate, weight_decay=schedule.weight_decay)
 
     @jax.jit
-    def step_of(params, state, batch):
-        value, gradient = jax.value_and_grad(lambda p: loss(head, p, batch, smooth))(params)
+    def step(params, state, batch):
+        gradient = jax.grad(lambda p: loss(head, p, batch, smooth))(params)
         updates, state = optimiser.update(gradient, state, params)
-        return optax.apply_updates(params, updates), state, value
+        return optax.apply_updates(params, updates), state
 
     state = optimiser.init(params)
-    for step, chosen in zip(
-        range(1, schedule.steps + 1), _orders(len(windows.local), schedule), strict=False
-    ):
-        batch = Windows(*(array[chosen] for array in windows))
-        params, state, value = step_of(params, state, batch)
-        report(step, value)
+    for chosen in itertools.islice(_orders(len(windows.local), schedule), schedule.steps):
+        params, state = step(params, state, Windows(*(array[chosen] for array in windows)))
+        advance()
     return params
 
 

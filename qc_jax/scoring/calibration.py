@@ -168,7 +168,7 @@ def fit_volume(scans: Sequence[KnownScan]) -> dict[str, float]:
     }
 
 
-def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+def rank_correlation(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray) -> float:
     """Spearman's, of two rows of numbers; 0 where one of them never changes and follows nothing."""
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return 0.0
