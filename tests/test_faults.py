@@ -18,11 +18,6 @@ from experiments.faults import scoring, training
 ROOT = Path(qc_jax.__file__).parents[1]
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("QC_JAX_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
 def test_every_bad_scan_is_refused_and_every_awkward_one_scored(head, model_path, tmp_path):
     found = scoring.score_corpus(tmp_path, head, model_path)
     assert found["wrong"] == [] and found["records_lost"] == 0 and found["exit_code"] == 1

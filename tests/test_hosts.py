@@ -14,11 +14,6 @@ from experiments import run, train
 from experiments.faults.training import TINY
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("QC_JAX_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
 def run_on_two(folder, *arguments) -> list[tuple[int, str]]:
     """Exit code and standard error of each of the two processes."""
     with socket.socket() as free:

@@ -34,7 +34,7 @@ TINY = [
     "8",
     "8",
     "--depth",
-    "2",
+    "1",
     "--base-features",
     "2",
     "--batch-size",
@@ -59,15 +59,9 @@ TINY = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("QC_JAX_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
-    os.environ["QC_JAX_CACHE"] = str(tmp_path_factory.getbasetemp() / "cache")
     assert run.main(["--stage=all", f"--run-dir={folder}", *TINY]) == 0
     return folder
 

@@ -57,6 +57,10 @@ def load_population(config: PopulationConfig, folder: Path) -> dict[str, np.ndar
 def make_subjects(config: PopulationConfig) -> Iterator[np.ndarray]:
     """Yields the fractions of one subject after the other, `(X, Y, Z, T)` uint8."""
     template = _template()
+    # The voxel averages over its own size: without it a coarse grid would alias thin sheets.
+    sigma = 0.5 * max(config.voxel_size / _COARSE - 0.6, 0.0)
+    if sigma:
+        template = np.stack([ndimage.gaussian_filter(tissue, sigma) for tissue in template])
     for index in range(config.subjects):
         rng = np.random.default_rng([config.seed, index])
         yield _subject(rng, template, config)
@@ -93,18 +97,12 @@ def _subject(rng: np.random.Generator, template: np.ndarray, config: PopulationC
     coordinates = deformation.origins(
         affine, displacement, config.field_of_view, config.voxel_size / _COARSE, (0, 0, -2)
     )
-    # The voxel averages over its own size: without it a coarse grid would alias thin sheets.
-    sigma = 0.5 * max(config.voxel_size / _COARSE - 0.6, 0.0)
     fractions = np.stack(
         [
             ndimage.map_coordinates(
-                ndimage.gaussian_filter(t, sigma) if sigma else t,
-                coordinates,
-                order=1,
-                mode="constant",
-                cval=float(i == 0),
+                tissue, coordinates, order=1, mode="constant", cval=float(index == 0)
             )
-            for i, t in enumerate(template)
+            for index, tissue in enumerate(template)
         ],
         axis=-1,
     )
