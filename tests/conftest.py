@@ -17,7 +17,7 @@ if _FIRST:
     # Before the first import of jax.
     os.environ["QC_JAX_CACHE"] = _CACHE
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(_CACHE) / "compiled")
-    os.environ["JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+    os.environ["JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["XLA_FLAGS"] = (
         f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=1"
     )

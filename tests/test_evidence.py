@@ -70,7 +70,7 @@ def test_entropy_focus_criterion_at_its_ends():
 
 
 def test_a_small_run_of_everything(model_path, tmp_path):
-    arguments = ["--model", str(model_path), "--subjects", "3", "--draws", "2"]
+    arguments = ["--model", str(model_path), "--subjects", "3", "--draws", "1"]
     options = ["--torchio-draws", "0", "--output-dir", str(tmp_path)]
     assert evidence.main(arguments + options) == 0
     found = json.loads((tmp_path / "evidence.json").read_text())

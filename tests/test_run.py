@@ -141,7 +141,14 @@ def test_evaluating_again_gives_the_same_figures(finished):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("stage", ["task", "teachers/noise", "student"])
+@pytest.mark.parametrize(
+    "stage",
+    [
+        pytest.param("task", marks=pytest.mark.slow),
+        pytest.param("teachers/noise", marks=pytest.mark.slow),
+        "student",
+    ],
+)
 def test_stopped_and_resumed_equals_never_stopped(finished, tmp_path, monkeypatch, stage):
     append = run_folder.append_metrics
 
