@@ -24,6 +24,8 @@ def test_intervals_hold_the_truth_of_a_known_mean():
 def test_what_is_defined_for_no_draw_has_no_interval():
     found = intervals.bootstrap(intervals.auc, ["a", "b"], [False, False], [0.1, 0.2], draws=20)
     assert all(np.isnan(found[name]) for name in ("value", "low", "high")) and found["n"] == 2
+    found = intervals.bootstrap(np.mean, [], [])
+    assert all(np.isnan(found[name]) for name in ("value", "low", "high")) and found["n"] == 0
 
 
 def test_subjects_are_drawn_with_all_their_scans():
@@ -70,7 +72,7 @@ def test_entropy_focus_criterion_at_its_ends():
 
 
 def test_a_small_run_of_everything(model_path, tmp_path):
-    arguments = ["--model", str(model_path), "--subjects", "3", "--draws", "1"]
+    arguments = ["--model", str(model_path), "--subjects", "3", "--draws", "2"]
     options = ["--torchio-draws", "0", "--output-dir", str(tmp_path)]
     assert evidence.main(arguments + options) == 0
     found = json.loads((tmp_path / "evidence.json").read_text())

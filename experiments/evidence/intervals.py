@@ -26,6 +26,8 @@ def bootstrap(
     subjects = np.asarray(subjects)
     arrays = [np.asarray(column) for column in columns]
     rows = [np.flatnonzero(subjects == subject) for subject in np.unique(subjects)]
+    if not rows:
+        return {"value": np.nan, "low": np.nan, "high": np.nan, "n": 0, "subjects": 0}
     rng = np.random.default_rng(0)
     found = []
     for _ in range(draws):
