@@ -119,6 +119,29 @@ def test_spike_noise_and_blur_raise_their_own_scores_most(raised, artefact, othe
     assert raised[artefact, artefact] > 5 * raised[artefact, other]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("artefact", "fraction"),
+    [
+        ("motion", 0.9),
+        pytest.param("spike", 0.6, marks=not_yet("resampled, it is taken for wrap-around")),
+        pytest.param("noise", 0.7, marks=not_yet("resampled, it is taken for motion")),
+        pytest.param("ghosting", 0.9, marks=not_yet("taken for wrap-around")),
+        ("blur", 0.8),
+        ("wrap", 0.8),
+    ],
+)
+def test_the_cause_is_named_where_the_scan_has_a_grid_of_its_own(
+    model, template, artefact, fraction
+):
+    """As a scanner does it: the artefact first, the model's grid later."""
+    source = next(s for s in augment.ALL_SOURCES if s.name == artefact)
+    image = template.get_fdata(dtype=np.float32)
+    image = np.asarray(augment.corrupt(jax.random.key(3), image / image.max(), source, fraction))
+    found = qc_jax.score(nib.Nifti1Image(image, template.affine), model)
+    assert next(iter(found.interpretation.causes)) == artefact
+
+
 @pytest.fixture(scope="module")
 def study(model, tmp_path_factory):
     """Group table of heads of the embedded population: one with each artefact, two clean ones."""
