@@ -4,6 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from scipy import ndimage
+from skimage.measure import block_reduce
 
 from qc_jax.scoring.conform import conform, to_grid
 from qc_jax.scoring.scores import dice
@@ -47,6 +48,29 @@ def test_the_same_head_lands_on_the_same_place_of_the_box(name):
     middle = ndimage.center_of_mass(truth)
     assert middle[0] == pytest.approx((FIELD_OF_VIEW[0] - 1) / 2, abs=1.5)
     assert middle[1] == pytest.approx((FIELD_OF_VIEW[1] - 1) / 2, abs=1.5)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.5, 1.3])
+@pytest.mark.parametrize("factor", [1, 2])
+def test_voxels_that_fit_are_not_interpolated(factor, shift):
+    """Wherever the head lies: half-way between two voxels, noise would be averaged away."""
+    edge = VOXEL_SIZE / factor
+    shape, affine = (240 // round(edge),) * 3, affine_of((edge,) * 3, (-115, -140, -105))
+    scan = ball(shape, affine, centre=(5.0 + shift, -20.0, 15.0 - shift))
+    scan += np.random.default_rng(0).uniform(0, 0.1, shape).astype(np.float32)
+    found = conform(scan, affine, VOXEL_SIZE, FIELD_OF_VIEW)
+
+    first = (found.affine[:3, 3] - affine[:3, 3]) / edge - (factor - 1) / 2
+    np.testing.assert_allclose(first, np.rint(first), atol=1e-6)
+    first = np.rint(first).astype(int)
+    padded = np.pad(scan, 60)
+    box = padded[
+        tuple(slice(60 + f, 60 + f + factor * n) for f, n in zip(first, FIELD_OF_VIEW, strict=True))
+    ]
+    expected = block_reduce(box, (factor,) * 3, np.mean)
+    inside = ball(FIELD_OF_VIEW, found.affine, radius=60.0) > 0
+    ratio = found.image[inside] / expected[inside]
+    np.testing.assert_allclose(ratio, ratio.mean(), rtol=1e-4)
 
 
 def test_there_and_back():

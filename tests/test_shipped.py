@@ -124,8 +124,8 @@ def test_spike_noise_and_blur_raise_their_own_scores_most(raised, artefact, othe
     ("artefact", "fraction"),
     [
         ("motion", 0.9),
-        pytest.param("spike", 0.6, marks=not_yet("resampled, it is taken for wrap-around")),
-        pytest.param("noise", 0.7, marks=not_yet("resampled, it is taken for motion")),
+        ("spike", 0.6),
+        ("noise", 0.7),
         pytest.param("ghosting", 0.9, marks=not_yet("taken for wrap-around")),
         ("blur", 0.8),
         ("wrap", 0.8),

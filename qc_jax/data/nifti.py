@@ -293,18 +293,46 @@ def resample(
     Returns:
       float32 of shape `field_of_view`; 0 outside the data.
     """
-    grid_affine = np.diag([voxel_size] * 3 + [1.0])
-    grid_affine[:3, 3] = centre - voxel_size * (np.asarray(field_of_view) - 1) / 2
-    to_data = np.linalg.inv(affine) @ grid_affine
+    to_data, sizes = _grid_in_data(affine, voxel_size, field_of_view, centre)
     if order:
-        steps = np.abs(to_data[:3, :3]).max(axis=1)
-        sizes = np.maximum(np.rint(steps).astype(int), 1)
         data = ndimage.uniform_filter(data, sizes)
         # A window of an even size lies half a voxel before its centre.
         to_data[:3, 3] += 0.5 * (sizes % 2 == 0)
     return ndimage.affine_transform(
         data, to_data[:3, :3], to_data[:3, 3], tuple(field_of_view), np.float32, order
     )
+
+
+def centre_on_voxels(
+    affine: np.ndarray, voxel_size: float, field_of_view: Sequence[int], centre: np.ndarray
+) -> np.ndarray:
+    """Moves a grid by at most half a voxel of the data, so that its first voxel needs no
+    interpolation, nor does any other where its voxels are whole multiples of those of the data.
+
+    A grid between the voxels would blur one scan, and take its noise away, and another not.
+
+    Args:
+      affine: of the data, `(4, 4)`, axes within 45 degrees of RAS.
+      voxel_size: of the grid, in mm.
+      field_of_view: voxels of the grid.
+      centre: of the grid, in world coordinates (mm).
+
+    Returns:
+      The new centre.
+    """
+    to_data, sizes = _grid_in_data(affine, voxel_size, field_of_view, centre)
+    first = to_data[:3, 3] + 0.5 * (sizes % 2 == 0)
+    # Rounded so that rounding errors decide nothing where the grid lies half-way.
+    return centre + affine[:3, :3] @ (np.floor(first + 0.499) - first)
+
+
+def _grid_in_data(affine, voxel_size, field_of_view, centre) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels of a grid to voxels of the data, `(4, 4)`, and how many of these its edges hold."""
+    grid_affine = np.diag([voxel_size] * 3 + [1.0])
+    grid_affine[:3, 3] = centre - voxel_size * (np.asarray(field_of_view) - 1) / 2
+    to_data = np.linalg.inv(affine) @ grid_affine
+    steps = np.abs(to_data[:3, :3]).max(axis=1)
+    return to_data, np.maximum(np.rint(steps).astype(int), 1)
 
 
 def centre_of_box(mask: np.ndarray, affine: np.ndarray) -> np.ndarray:

@@ -51,6 +51,7 @@ def conform(
     # Scans with negative values, standardised ones say, have their background there.
     data = np.maximum(data - min(float(np.percentile(data, 0.5)), 0.0), 0.0)
     box_centre = _box_centre(data, affine, voxel_size, field_of_view)
+    box_centre = nifti.centre_on_voxels(affine, voxel_size, field_of_view, box_centre)
     image = nifti.resample(data, affine, voxel_size, field_of_view, box_centre)
     mask = head_mask(image, voxel_size)
     grid_affine = np.diag([voxel_size] * 3 + [1.0])
