@@ -46,7 +46,7 @@ def test_grey_matter_of_a_real_head(model, template):
     assert scoring.dice(found.segmentation == 1, truth) > 0.85
     assert 400 < found.volume < 1000 and 0 < found.volume_error < found.volume
     assert found.warnings == ()
-    assert abs(found.interpretation.predicted_dice - 0.88) < 0.05  # the Dice that was reached
+    assert abs(found.interpretation.predicted_dice - 0.86) < 0.05  # the Dice that was reached
     assert next(iter(found.interpretation.causes)) == "none"
 
 
