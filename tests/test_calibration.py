@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from experiments.faults.tiny import SOURCES, known_scans
+from qc_jax.errors import ConfigError
 from qc_jax.scoring import calibration
 
 
@@ -92,6 +93,11 @@ def test_a_calibration_survives_json(known):
     again = json.loads(json.dumps(known))
     scores = scores_with("spike", 2)
     assert calibration.interpret(scores, 0.6, again) == calibration.interpret(scores, 0.6, known)
+
+
+def test_one_subject_is_too_few():
+    with pytest.raises(ConfigError, match="two validation subjects"):
+        calibration.fit(known_scans(np.random.default_rng(0), subjects=1), SOURCES)
 
 
 def test_a_score_that_never_changes_follows_nothing():

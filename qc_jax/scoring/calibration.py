@@ -16,6 +16,8 @@ from scipy import special, stats
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from qc_jax.errors import ConfigError
+
 CLEAN, MIXED = "none", "mixture"
 """A scan without any artefact, and one with several, of which no cause is learnt, but the Dice
 coefficient and the volume are."""
@@ -89,7 +91,15 @@ def fit(scans: Sequence[KnownScan], sources: Sequence[str]) -> dict[str, Any]:
 
     Returns:
       Plain lists and numbers, for JSON.
+
+    Raises:
+      ConfigError: all scans are of one subject.
     """
+    if len({s.subject for s in scans}) < 2:
+        raise ConfigError(
+            "scans of at least two validation subjects are needed to calibrate scores, so that "
+            "each is judged by what was learnt from others; use more subjects, or another split"
+        )
     clean = np.array([s.scores for s in scans if s.artefact is None])
     logs = np.log(clean)
     mean, scale = logs.mean(axis=0), np.maximum(logs.std(axis=0), _SMALLEST_SCALE)
