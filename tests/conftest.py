@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-_FIRST = "PYTEST_XDIST_WORKER" not in os.environ  # process, which starts all others
+_FIRST = "PYTEST_XDIST_WORKER" not in os.environ  # the process that starts the others
 if _FIRST:
     _CACHE = tempfile.mkdtemp(prefix="qc_jax-tests-")
     # Before the first import of jax.

@@ -23,13 +23,11 @@ SAMPLE = training.SampleConfig(PATCH, patches=2)
 LOSS = training.LossConfig()
 PLATEAU = training.PlateauConfig(window=2, patience=1)
 SOURCES_2 = SOURCES[1:3]
-
-
-_make_sample = jax.jit(training.make_sample, static_argnums=(3, 4, 5))
+make_sample = jax.jit(training.make_sample, static_argnums=(3, 4, 5))
 
 
 def network_of(num_sources: int) -> UNet:
-    return UNet(num_sources, base_features=4, depth=1)
+    return UNet(num_sources, base_features=4, depth=2)
 
 
 def batch_of(size: int = 4) -> dict:
@@ -68,7 +66,7 @@ def sample_of(stage: str, key=0, rate=0.9) -> training.Sample:
     sources, frozen = stage_parts(stage)
     config = training.SampleConfig(PATCH, 2, artefact_rate=rate)
     batch = batch_of()
-    return _make_sample(
+    return make_sample(
         jax.random.key(key),
         batch["image"][0],
         batch["labels"][0],

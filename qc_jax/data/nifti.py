@@ -278,9 +278,8 @@ def resample(
     voxel_size: float,
     field_of_view: Sequence[int],
     centre: np.ndarray,
-    order: int = 1,
 ) -> np.ndarray:
-    """Brings a volume to a grid.
+    """Brings a volume to a grid: averages over the new voxel and interpolates.
 
     Args:
       data: `(X, Y, Z)`.
@@ -288,18 +287,14 @@ def resample(
       voxel_size: of the grid, in mm.
       field_of_view: voxels of the grid.
       centre: of the grid, in world coordinates (mm).
-      order: 1 averages over the new voxel and interpolates, 0 takes the nearest voxel.
 
     Returns:
       float32 of shape `field_of_view`; 0 outside the data.
     """
     to_data, sizes = _grid_in_data(affine, voxel_size, field_of_view, centre)
-    if order:
-        data = ndimage.uniform_filter(data, sizes)
-        # A window of an even size lies half a voxel before its centre.
-        to_data[:3, 3] += 0.5 * (sizes % 2 == 0)
+    data = ndimage.uniform_filter(data, sizes)
     return ndimage.affine_transform(
-        data, to_data[:3, :3], to_data[:3, 3], tuple(field_of_view), np.float32, order
+        data, to_data[:3, :3], to_data[:3, 3], tuple(field_of_view), np.float32, order=1
     )
 
 
@@ -320,19 +315,22 @@ def centre_on_voxels(
     Returns:
       The new centre.
     """
-    to_data, sizes = _grid_in_data(affine, voxel_size, field_of_view, centre)
-    first = to_data[:3, 3] + 0.5 * (sizes % 2 == 0)
+    first = _grid_in_data(affine, voxel_size, field_of_view, centre)[0][:3, 3]
     # Rounded so that rounding errors decide nothing where the grid lies half-way.
     return centre + affine[:3, :3] @ (np.floor(first + 0.499) - first)
 
 
 def _grid_in_data(affine, voxel_size, field_of_view, centre) -> tuple[np.ndarray, np.ndarray]:
-    """Voxels of a grid to voxels of the data, `(4, 4)`, and how many of these its edges hold."""
+    """Voxels of a grid to voxels of the averaged data, `(4, 4)`, and over how many it is averaged
+    along each axis."""
     grid_affine = np.diag([voxel_size] * 3 + [1.0])
     grid_affine[:3, 3] = centre - voxel_size * (np.asarray(field_of_view) - 1) / 2
     to_data = np.linalg.inv(affine) @ grid_affine
     steps = np.abs(to_data[:3, :3]).max(axis=1)
-    return to_data, np.maximum(np.rint(steps).astype(int), 1)
+    sizes = np.maximum(np.rint(steps).astype(int), 1)
+    # A window of an even size lies half a voxel before its centre.
+    to_data[:3, 3] += 0.5 * (sizes % 2 == 0)
+    return to_data, sizes
 
 
 def centre_of_box(mask: np.ndarray, affine: np.ndarray) -> np.ndarray:
