@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import jax
 import nibabel as nib
@@ -161,6 +162,8 @@ def test_stopped_and_resumed_equals_never_stopped(finished, tmp_path, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(run_folder, "append_metrics", stop_at_step_2)
         assert run.main(arguments) == 75
+    yesterday = time.time() - 86_400
+    monkeypatch.setattr(time, "time", lambda: yesterday)  # the clock may jump
     assert run.main(arguments) == 0
     for name, sources in (("task", 0), ("teachers/noise", 1), ("student", 2)):
         expected = params_of(finished, name, sources)
@@ -282,6 +285,18 @@ def test_a_run_folder_can_be_moved_and_packed(finished, tmp_path):
     subprocess.run(["tar", "-xf", archive, "--one-top-level=moved"], cwd=tmp_path, check=True)
     moved = params_of(tmp_path / "moved", "student", 2)
     jax.tree.map(np.testing.assert_array_equal, moved, params_of(finished, "student", 2))
+
+
+def test_checkpoints_are_ordered_by_step_whatever_the_clock_said(finished, tmp_path, monkeypatch):
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    next_year = time.time() + 3e7
+    for step, written in (("3", next_year), ("6", 0.0)):
+        for path in (copy / "task" / step, *(copy / "task" / step).rglob("*")):
+            os.utime(path, (written, written))
+    monkeypatch.setenv("TZ", "Pacific/Kiritimati")
+    jax.tree.map(
+        np.testing.assert_array_equal, params_of(copy, "task", 0), params_of(finished, "task", 0)
+    )
 
 
 def test_one_run_at_a_time_in_a_folder(finished, capsys):

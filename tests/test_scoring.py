@@ -1,5 +1,7 @@
 """Whole volumes by windows, and the scores made from maps."""
 
+import importlib
+
 import jax
 import numpy as np
 import pytest
@@ -75,6 +77,28 @@ def test_a_mask_changes_nothing_inside_it(network):
     np.testing.assert_allclose(found.probabilities[mask], whole.probabilities[mask], atol=1e-6)
     np.testing.assert_array_equal(found.probabilities[20, 10, 2], [1.0, 0.0])
     np.testing.assert_array_equal(found.variances[20, 10, 2], 0.0)
+
+
+@pytest.mark.parametrize("function", ["_weighted_outputs", "_window_levels"])
+def test_fewer_windows_at_a_time_where_the_device_has_too_little_memory(monkeypatch, function):
+    net = UNet(1, base_features=4, depth=2, level_head=True)
+    network = net, fresh_params(net, jax.random.key(0), (8, 8, 8))
+    module = importlib.import_module("qc_jax.scoring.predict")
+    image = np.random.default_rng(0).random((16, 16, 16), np.float32)
+    expected = scoring.predict(*network, image, (8, 8, 8))
+    enough_for, whole = 2, getattr(module, function)
+
+    def short_of_memory(network, params, images, *others):
+        if len(images) > enough_for:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        return whole(network, params, images, *others)
+
+    monkeypatch.setattr(module, function, short_of_memory)
+    found = scoring.predict(*network, image, (8, 8, 8))
+    np.testing.assert_allclose(found.variances, expected.variances, rtol=1e-5)
+    enough_for = 0
+    with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
+        scoring.predict(*network, image, (8, 8, 8))
 
 
 def test_usage_of_predict_that_cannot_work(network):

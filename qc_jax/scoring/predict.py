@@ -56,7 +56,8 @@ def predict(
       image: `(X, Y, Z)`, in [0, 1]; padded with zeros where smaller than the window.
       window: voxels along x, y and z, those of the training patches.
       overlap: share of a window's edge that its neighbour covers as well, in [0, 1).
-      batch_size: windows at a time.
+      batch_size: windows at a time; half as many where the device has too little memory for them,
+        and half of these again, down to one.
       mask: `(X, Y, Z)` bool, where the result is wanted, `scores.head_mask` say: windows that do
         not touch it are left out, and nothing changes inside it, but that a level head knows the
         levels of these windows alone.  Where no window was, the voxel is background with variance
@@ -65,11 +66,22 @@ def predict(
 
     Raises:
       ValueError: overlap not in [0, 1), or image and mask of different shape.
+      jax.errors.JaxRuntimeError: the device has no memory for a single window.
     """
     if not 0 <= overlap < 1:
         raise ValueError(f"overlap is {overlap}, but has to lie in [0, 1)")
     if mask is not None and mask.shape != image.shape:
         raise ValueError(f"the mask has shape {mask.shape}, but the image {image.shape}")
+    while True:
+        try:
+            return _predict(network, params, image, window, overlap, batch_size, mask, progress)
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error) or batch_size == 1:
+                raise
+            batch_size //= 2
+
+
+def _predict(network, params, image, window, overlap, batch_size, mask, progress) -> Prediction:
     padding = [(0, max(w - n, 0)) for n, w in zip(image.shape, window, strict=True)]
     padded = np.pad(image, padding)
     wanted = np.ones(padded.shape, bool) if mask is None else np.pad(mask, padding)
