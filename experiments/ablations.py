@@ -105,9 +105,12 @@ def take_over(first: Path, folder: Path, changed: set[str]) -> None:
 
 
 def config_of(variant: str, steps: int, draws: int) -> presets.Config:
-    """The demo at this budget, with what the variant changes."""
+    """The demo at this budget, on a coarser grid, with what the variant changes."""
     return dataclasses.replace(
         presets.PRESETS["demo"],
+        voxel_size=4.0,
+        field_of_view=(48, 60, 48),
+        patch=(16, 16, 16),
         evaluation_draws=draws,
         steps_task=steps,
         steps_teachers=steps,

@@ -20,6 +20,7 @@ if _FIRST:
     os.environ["JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["XLA_FLAGS"] = (
         f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=1"
+        " --xla_cpu_use_fusion_emitters=false"
     )
 
 

@@ -9,6 +9,9 @@ from skimage.measure import block_reduce
 from qc_jax import network, spectrum
 from qc_jax.network import UNet
 
+apply = jax.jit(UNet.apply, static_argnums=0)
+window_levels = jax.jit(network.window_levels, static_argnums=0)
+
 
 def count(params) -> int:
     return sum(x.size for x in jax.tree.leaves(params))
@@ -42,7 +45,7 @@ def test_shapes_of_the_heads(num_sources, level_head):
     net = UNet(num_sources, num_classes=3, base_features=4, depth=2, level_head=level_head)
     image = jax.random.uniform(jax.random.key(0), (2, 4, 6, 8, 1))
     params = network.fresh_params(net, jax.random.key(1), image.shape[1:4])
-    logits, log_variance = net.apply(params, image)
+    logits, log_variance = apply(net, params, image)
     assert logits.shape == (2, 4, 6, 8, 3)
     assert log_variance.shape == (2, 4, 6, 8, 1 + num_sources)
 
@@ -52,7 +55,7 @@ def test_only_the_level_head_sees_the_contrast_of_the_window():
     for level_head in (False, True):
         net = UNet(1, base_features=4, depth=2, level_head=level_head)
         params = network.fresh_params(net, jax.random.key(1), image.shape[1:4])
-        change = net.apply(params, image)[1] - net.apply(params, 20 * image)[1]
+        change = apply(net, params, image)[1] - apply(net, params, 20 * image)[1]
         assert (float(jnp.abs(change).max()) > 1e-3) == level_head
 
 
@@ -61,21 +64,21 @@ def test_windows_of_one_scan_share_their_levels():
     windows *= jnp.array([1.0, 0.5, 0.2, 0.1])[:, None, None, None, None]
     together = UNet(1, base_features=4, depth=2, level_head=True, windows_per_scan=2)
     params = network.fresh_params(together, jax.random.key(1), (8, 8, 8))
-    levels = network.window_levels(together, params, windows)
+    levels = window_levels(together, params, windows)
     alone = together.clone(windows_per_scan=1)
-    by_pairs = together.apply(params, windows)[1]
+    by_pairs = apply(together, params, windows)[1]
     for first in (0, 2):
         pair = slice(first, first + 2)
         spectra = spectrum.describe_scan(windows[pair, ..., 0])
-        expected = alone.apply(params, windows[pair], spectra, levels[pair].mean(axis=0))[1]
+        expected = apply(alone, params, windows[pair], spectra, levels[pair].mean(axis=0))[1]
         np.testing.assert_allclose(by_pairs[pair], expected, atol=1e-6)
-    assert float(jnp.abs(by_pairs - alone.apply(params, windows)[1]).max()) > 1e-4
+    assert float(jnp.abs(by_pairs - apply(alone, params, windows)[1]).max()) > 1e-4
 
 
 def test_fresh_parameters_are_those_of_flax():
     net = UNet(1, base_features=2, depth=2, level_head=True)
     found = network.fresh_params(net, jax.random.key(1), (4, 4, 4))
-    expected = net.init(jax.random.key(1), jnp.zeros((1, 4, 4, 4, 1)))
+    expected = jax.jit(net.init)(jax.random.key(1), jnp.zeros((1, 4, 4, 4, 1)))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), found, expected)
     shapes = jax.eval_shape(lambda: network.fresh_params(net, jax.random.key(1), (4, 4, 4)))
     assert jax.tree.map(jnp.shape, found) == jax.tree.map(lambda x: x.shape, shapes)

@@ -12,6 +12,8 @@ from qc_jax import scoring, spectrum, uncertainty
 from qc_jax.network import UNet, fresh_params, window_levels
 from qc_jax.scoring.predict import _starts
 
+apply = jax.jit(UNet.apply, static_argnums=0)
+
 
 @pytest.fixture(scope="module")
 def network():
@@ -22,7 +24,7 @@ def network():
 def test_one_window_is_the_network_itself(network):
     net, params = network
     image = np.random.default_rng(0).random((8, 8, 8), np.float32)
-    logits, log_variance = net.apply(params, image[None, ..., None])
+    logits, log_variance = apply(net, params, image[None, ..., None])
     found = scoring.predict(net, params, image, (8, 8, 8))
     expected = uncertainty.scaled_softmax(logits, uncertainty.total_variance(log_variance))[0]
     np.testing.assert_allclose(found.probabilities, expected, atol=1e-5)
@@ -60,9 +62,9 @@ def test_a_level_head_knows_the_scan_from_windows_side_by_side():
     halves = np.stack([image[:8], image[8:]])[..., None]
     levels = window_levels(net, params, halves).mean(axis=0)
     described = spectrum.describe_scan(image[None])[0]
-    log_variance = net.apply(params, halves, described, levels)[1]
+    log_variance = apply(net, params, halves, described, levels)[1]
     np.testing.assert_allclose(found.variances, np.exp(np.concatenate(log_variance)), rtol=1e-4)
-    own_levels = net.apply(params, halves)[1]
+    own_levels = apply(net, params, halves)[1]
     assert np.abs(own_levels - log_variance).max() > 1e-4
 
 

@@ -73,6 +73,7 @@ def raised(spoilt):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "artefact",
     [
@@ -91,6 +92,7 @@ def test_the_cause_is_named_on_a_real_head(model, spoilt, artefact):
     assert next(iter(meaning.causes)) == artefact and meaning.cause_named
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("artefact", "least"),
     [
@@ -108,10 +110,12 @@ def test_artefacts_in_a_real_head_raise_their_own_scores_alone(raised, artefact,
         assert other.name == artefact or raised[artefact, other.name] < 1.2, other.name
 
 
+@pytest.mark.slow
 def test_noise_raises_its_own_score_most_of_all(raised):
     assert max(raised, key=lambda pair: raised[pair]) == ("noise", "noise")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("artefact", "other"), list(itertools.permutations(("spike", "noise", "blur"), 2))
 )

@@ -24,6 +24,9 @@ LOSS = training.LossConfig()
 PLATEAU = training.PlateauConfig(window=2, patience=1)
 SOURCES_2 = SOURCES[1:3]
 make_sample = jax.jit(training.make_sample, static_argnums=(3, 4, 5))
+pseudo_labels = jax.jit(stages.pseudo_labels, static_argnums=(1, 3))
+stage_loss = jax.jit(stages.stage_loss, static_argnums=(2, 6))
+apply = jax.jit(UNet.apply, static_argnums=0)
 
 
 def network_of(num_sources: int) -> UNet:
@@ -85,7 +88,7 @@ def test_task_sees_clean_images():
 def test_patches_come_with_the_spectrum_of_their_whole_scan():
     image, labels = batch_of()["image"][0], batch_of()["labels"][0]
     config = training.SampleConfig(PATCH, 2, bias_field=0.0, flips=False)
-    sample = training.make_sample(jax.random.key(0), image, labels, (), config, False)
+    sample = make_sample(jax.random.key(0), image, labels, (), config, False)
     expected = spectrum.describe_scan(augment.normalise(augment.rescale(image))[None])
     np.testing.assert_allclose(sample.image.spectrum, jnp.repeat(expected, 2, axis=0), atol=1e-4)
 
@@ -96,7 +99,7 @@ def test_patches_have_grey_matter_in_their_middle_where_places_are_drawn():
     hits = {}
     for candidates in (1, 64):
         config = training.SampleConfig((8, 8, 8), 20, candidates, flips=False)
-        sample = training.make_sample(jax.random.key(1), image, labels, (), config, False)
+        sample = make_sample(jax.random.key(1), image, labels, (), config, False)
         hits[candidates] = float(jnp.mean(sample.labels[:, 4, 4, 4] == 1))
     assert hits[1] < 0.3 and hits[64] > 0.7
 
@@ -124,8 +127,8 @@ def test_without_an_artefact_the_teacher_labels_the_clean_image():
     _, frozen = stage_parts("student")
     net = network_of(2)
     assert not sample.present.any()
-    targets = stages.pseudo_labels(sample, net, frozen, LOSS)
-    expected = network_of(1).apply(frozen.teachers[0], *sample.clean)[1][..., 1]
+    targets = pseudo_labels(sample, net, frozen, LOSS)
+    expected = apply(network_of(1), frozen.teachers[0], *sample.clean)[1][..., 1]
     np.testing.assert_allclose(targets[1], jnp.exp(expected), rtol=1e-3)
 
 
@@ -134,9 +137,7 @@ def test_without_an_artefact_its_variance_may_be_asked_to_be_zero():
     sample = sample_of("student", rate=0.999)
     sample = sample._replace(present=sample.present.at[0, 1].set(False))
     _, frozen = stage_parts("student")
-    free, asked = (
-        stages.pseudo_labels(sample, network_of(2), frozen, config) for config in (LOSS, zero)
-    )
+    free, asked = (pseudo_labels(sample, network_of(2), frozen, config) for config in (LOSS, zero))
     np.testing.assert_array_equal(asked[2][0], 0.0)
     for channel, patch in ((1, 0), (1, 1), (2, 1)):
         np.testing.assert_allclose(asked[channel][patch], free[channel][patch], rtol=1e-4)
@@ -147,16 +148,16 @@ def test_student_loss_is_eq_5_and_a_term_for_every_variance():
     sample = sample_of("student")
     _, frozen = stage_parts("student")
     params = fresh(2).params
-    logits, log_variance = network_of(2).apply(params, *sample.image)
+    logits, log_variance = apply(network_of(2), params, *sample.image)
     expected = losses.combined_loss(logits, sample.labels, log_variance, 0.05).mean()
-    task = network_of(0).apply(frozen.task, *sample.clean)[1][..., 0]
+    task = apply(network_of(0), frozen.task, *sample.clean)[1][..., 0]
     expected += losses.consistency(jnp.exp(log_variance[..., 0]), jnp.exp(task))
     for i, teacher in enumerate(frozen.teachers):
-        target = network_of(1).apply(teacher, sample.own.patches[i], sample.own.spectrum[i])[1][
+        target = apply(network_of(1), teacher, sample.own.patches[i], sample.own.spectrum[i])[1][
             ..., 1
         ]
         expected += losses.consistency(jnp.exp(log_variance[..., 1 + i]), jnp.exp(target))
-    found, _ = stages.stage_loss(params, sample, network_of(2), frozen, 0.05, 0, LOSS)
+    found, _ = stage_loss(params, sample, network_of(2), frozen, 0.05, 0, LOSS)
     assert float(found) == pytest.approx(float(expected), rel=1e-4)
 
 
@@ -164,8 +165,8 @@ def test_same_input_shows_all_the_students_image():
     sample = sample_of("student", rate=0.999)
     _, frozen = stage_parts("student")
     same = dataclasses.replace(LOSS, teacher_input="same")
-    targets = stages.pseudo_labels(sample, network_of(2), frozen, same)
-    expected = network_of(1).apply(frozen.teachers[1], *sample.image)[1][..., 1]
+    targets = pseudo_labels(sample, network_of(2), frozen, same)
+    expected = apply(network_of(1), frozen.teachers[1], *sample.image)[1][..., 1]
     np.testing.assert_allclose(targets[2], jnp.exp(expected), rtol=1e-4)
 
 
@@ -186,7 +187,7 @@ def test_step_learns_and_leaves_the_frozen_networks_alone(stage):
 def test_no_gradient_reaches_the_frozen_networks():
     sample = sample_of("student")
     _, frozen = stage_parts("student")
-    loss = lambda f: stages.stage_loss(  # noqa: E731
+    loss = lambda f: stage_loss(  # noqa: E731
         fresh(2).params, sample, network_of(2), f, 0.05, 0, LOSS
     )[0]
     gradient = jax.grad(loss)(frozen)
@@ -197,10 +198,10 @@ def test_warm_up_is_the_plain_cross_entropy():
     sample = sample_of("task")
     params = fresh(0).params
     config = training.LossConfig(warm_up=5)
-    at = lambda step: stages.stage_loss(  # noqa: E731
+    at = lambda step: stage_loss(  # noqa: E731
         params, sample, network_of(0), training.Frozen(), 0.05, step, config
     )[0]
-    logits, _ = network_of(0).apply(params, *sample.image)
+    logits, _ = apply(network_of(0), params, *sample.image)
     plain = losses.combined_loss(logits, sample.labels, jnp.zeros((2, *PATCH, 1)), 0.0).mean()
     assert float(at(4)) == pytest.approx(float(plain), rel=1e-5)
     assert float(at(5)) != pytest.approx(float(plain), rel=1e-2)
@@ -210,8 +211,8 @@ def test_teacher_starts_from_the_task_network():
     task = fresh(0, 1).params
     net, image = network_of(1), jax.random.uniform(jax.random.key(0), (1, *PATCH, 1))
     params = fresh(1, 2, task).params
-    logits, log_variance = net.apply(params, image)
-    expected_logits, expected = network_of(0).apply(task, image)
+    logits, log_variance = apply(net, params, image)
+    expected_logits, expected = apply(network_of(0), task, image)
     np.testing.assert_allclose(logits, expected_logits, atol=1e-5)
     np.testing.assert_allclose(log_variance[..., 0], expected[..., 0], atol=1e-5)
     assert float(jnp.abs(log_variance[..., 1]).max()) > 0
@@ -351,8 +352,8 @@ def test_a_scan_is_drawn_from_a_head_and_labelled_by_it():
 
 def test_features_of_bfloat16_give_about_the_same_network():
     params, image = fresh(1, 2).params, jax.random.uniform(jax.random.key(0), (2, *PATCH, 1))
-    exact = network_of(1).apply(params, image)
-    rounded = network_of(1).clone(dtype=jnp.bfloat16).apply(params, image)
+    exact = apply(network_of(1), params, image)
+    rounded = apply(network_of(1).clone(dtype=jnp.bfloat16), params, image)
     for one, other in zip(exact, rounded, strict=True):
         assert other.dtype == jnp.float32
         assert 0 < float(jnp.abs(one - other).mean()) < 0.05 * float(jnp.abs(one).mean()) + 0.02
