@@ -106,21 +106,26 @@ def _volumes(path: Path, rows: Sequence[Row], model: Model) -> None:
         axis.axhline(1.0, color="black", linewidth=0.6)
         axis.set_title(source, fontsize=9)
         axis.set_xlabel("severity, mild to severe", fontsize=8)
-    axes[0].set_ylabel("grey-matter volume / that of the clean scan,\n±1 sigma after calibration")
-    axes[0].set_ylim(0, 2.5)
+    axes[0].set_ylabel("grey-matter volume,\nclean scan = 1", fontsize=8)
+    axes[0].set_ylim(0, 2)
+    figure.suptitle("bars: ±1 sigma after calibration", fontsize=8)
     _save(figure, path)
 
 
 def _quality(path: Path, rows: Sequence[Row]) -> None:
-    figure, axis = plt.subplots(figsize=(5, 4))
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3.6), sharey=True)
     for kind in dict.fromkeys(row.artefact for row in rows):
         chosen = [row for row in rows if row.artefact == kind]
-        total = [row.scores.sum() for row in chosen]
-        axis.plot(total, [row.dice for row in chosen], ".", markersize=4, label=kind or "clean")
-    axis.set_xscale("log")
-    axis.set_xlabel("sum of the scores (logits²)")
-    axis.set_ylabel("Dice of grey matter that was reached")
-    axis.legend(fontsize=7)
+        reached = [row.dice for row in chosen]
+        predicted = [row.predicted_dice for row in chosen]
+        axes[0].plot(predicted, reached, ".", markersize=4, label=kind or "clean")
+        axes[1].plot([row.scores.sum() for row in chosen], reached, ".", markersize=4)
+    axes[0].plot([0, 1], [0, 1], color="black", linewidth=0.6)
+    axes[0].set_xlabel("Dice predicted")
+    axes[0].set_ylabel("Dice of grey matter reached")
+    axes[0].legend(fontsize=7)
+    axes[1].set_xscale("log")
+    axes[1].set_xlabel("sum of the scores (logits²)")
     _save(figure, path)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import signal
 import sys
 import tempfile
@@ -37,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     from experiments.faults import scoring, tiny, training
 
+    logging.getLogger("nibabel.global").disabled = True  # of headers that are wrong on purpose
     console, figures = Console(stderr=True), {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
