@@ -24,23 +24,6 @@ def run(page: Path) -> dict:
     return names
 
 
-def test_readme():
-    names = run(ROOT / "README.md")
-    assert set(names["found"].scores) >= {"task", "blur"}
-    assert np.isfinite(names["value"])
-    assert names["severities"].shape == (5,)
-
-
-def test_tutorial(tmp_path):
-    names = run(ROOT / "docs/tutorial.md")
-    assert names["blur"].shape == names["scan"].shape[:3]
-    table = pd.DataFrame(
-        {"grey_matter_volume_error_ml": [10, 40, None], "grey_matter_volume_ml": [700, 700, None]}
-    )
-    table.to_csv(tmp_path / "group.tsv", sep="\t", na_rep="n/a")
-    assert list(names["usable"](tmp_path / "group.tsv").index) == [0]
-
-
 def test_own_training_loop():
     names = run(ROOT / "docs/compose.md")
     assert np.mean(names["values"][-5:]) < np.mean(names["values"][:5])
@@ -82,3 +65,20 @@ def test_site_builds_without_a_warning(tmp_path):
     assert built.returncode == 0, built.stderr
     method = (tmp_path / "method.html").read_text()
     assert not re.search(r'(src="|<link[^>]+href=")https?://', method)  # it needs no network
+
+
+def test_readme(optimised):
+    names = run(ROOT / "README.md")
+    assert set(names["found"].scores) >= {"task", "blur"}
+    assert np.isfinite(names["value"])
+    assert names["severities"].shape == (5,)
+
+
+def test_tutorial(optimised, tmp_path):
+    names = run(ROOT / "docs/tutorial.md")
+    assert names["blur"].shape == names["scan"].shape[:3]
+    table = pd.DataFrame(
+        {"grey_matter_volume_error_ml": [10, 40, None], "grey_matter_volume_ml": [700, 700, None]}
+    )
+    table.to_csv(tmp_path / "group.tsv", sep="\t", na_rep="n/a")
+    assert list(names["usable"](tmp_path / "group.tsv").index) == [0]

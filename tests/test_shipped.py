@@ -23,7 +23,7 @@ def not_yet(reason: str) -> pytest.MarkDecorator:
 
 
 @pytest.fixture(scope="module")
-def model():
+def model(optimised):
     return qc_jax.load_model()
 
 
