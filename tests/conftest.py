@@ -26,8 +26,8 @@ if _FIRST:
 
 
 def pytest_collection_modifyitems(items):
-    """The longest file first, so that no process waits for it in the end."""
-    items.sort(key=lambda item: item.path.name != "test_run.py")
+    """The longest files first, so that no process waits for one in the end."""
+    items.sort(key=lambda item: item.path.name not in ("test_run.py", "test_worker.py"))
 
 
 def pytest_sessionfinish():
