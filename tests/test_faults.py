@@ -25,6 +25,7 @@ def test_every_bad_scan_is_refused_and_every_awkward_one_scored(head, model_path
     assert found["gigabytes"] < 2
 
 
+@pytest.mark.slow
 def test_many_scans_in_one_go(head, model_path, tmp_path):
     found = scoring.score_many(tmp_path, head, model_path, number=20, bad=4)
     assert (found["records"], found["refused"], found["exit_code"]) == (20, 4, 1)

@@ -106,6 +106,7 @@ def test_training_reaches_targets_that_another_head_would_give(model, found):
     assert after < 0.3 * before
 
 
+@pytest.mark.slow
 def test_only_the_level_head_changes_and_kept_features_are_used_again(model, tmp_path, capsys):
     arguments = [
         f"--model={model.path}", f"--output={tmp_path / 'refined.safetensors'}",
