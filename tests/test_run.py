@@ -293,10 +293,12 @@ def test_checkpoints_are_ordered_by_step_whatever_the_clock_said(finished, tmp_p
     for step, written in (("3", next_year), ("6", 0.0)):
         for path in (copy / "task" / step, *(copy / "task" / step).rglob("*")):
             os.utime(path, (written, written))
-    monkeypatch.setenv("TZ", "Pacific/Kiritimati")
-    jax.tree.map(
-        np.testing.assert_array_equal, params_of(copy, "task", 0), params_of(finished, "task", 0)
-    )
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Pacific/Kiritimati")
+        time.tzset()
+        found = params_of(copy, "task", 0)
+    time.tzset()
+    jax.tree.map(np.testing.assert_array_equal, found, params_of(finished, "task", 0))
 
 
 def test_one_run_at_a_time_in_a_folder(finished, capsys):
