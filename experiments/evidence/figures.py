@@ -107,7 +107,7 @@ def _volumes(path: Path, rows: Sequence[Row], model: Model) -> None:
         axis.set_title(source, fontsize=9)
         axis.set_xlabel("severity, mild to severe", fontsize=8)
     axes[0].set_ylabel("grey-matter volume,\nclean scan = 1", fontsize=8)
-    axes[0].set_ylim(0, 2)
+    axes[0].set_ylim(0, 2.5)
     figure.suptitle("bars: ±1 sigma after calibration", fontsize=8)
     _save(figure, path)
 
