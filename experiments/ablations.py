@@ -1,7 +1,8 @@
 """What does each choice do to the decoupling?  `python -m experiments.ablations`
 
-Every variant is a run of its own with the same budget, in OUTPUT/<variant>.  It differs from the
-first in one choice only, and takes the networks that this does not concern from there.  Called
+Every variant is a student of its own with the same budget, in OUTPUT/<variant>.  It differs from
+the first in one choice only, and learns from the task network and the teachers of the demo, which
+have to be trained first (README's first command), unless the choice changes their layers.  Called
 again, it goes on where it stopped.
 """
 
@@ -17,30 +18,24 @@ import numpy as np
 import tyro
 
 from experiments import presets, run, run_folder
-from qc_jax.errors import QcJaxError
+from qc_jax.errors import ConfigError, QcJaxError
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "as shipped": {},
-    "teachers see the student's image": {"teacher_input": "same"},
+    "frozen networks see the student's image": {"teacher_input": "same"},
+    "no L_grad": {"gradient_weight": 0.0},
+    "no L_SSIM": {"ssim_weight": 0.0},
+    "only the sum of the variances learnt": {"student_consistency_weight": 0.0},
+    "epsilon fixed": {"smallest_epsilon": 0.05},
     "L1 in the student, as in Eq. 7": {"student_consistency_norm": 1},
     "absent sources as the teachers say": {"absent_source": "teacher"},
     "variances compared, not their logs": {"student_consistency_of": "variance"},
-    "only the sum of the variances learnt": {"student_consistency_weight": 0.0},
-    "no L_grad": {"gradient_weight": 0.0},
-    "no L_SSIM": {"ssim_weight": 0.0},
-    "epsilon fixed": {"smallest_epsilon": 0.05},
-    "no level head (instance norm alone)": {"level_head": False},
     "from random weights": {"start_from_task": False},
+    "no level head (instance norm alone)": {"level_head": False},
 }
 """Fields of the configuration that a variant changes, by what it is called; none in the first."""
 FIRST = next(iter(VARIANTS))
-_OF_TASK = {"smallest_epsilon", "level_head"}
-_OF_STUDENT_ALONE = {
-    "student_consistency_norm",
-    "student_consistency_of",
-    "student_consistency_weight",
-    "absent_source",
-}
+_OF_LAYERS = {"level_head"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +44,10 @@ class Arguments:
 
     output_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/ablations")
     """Folder of the runs, and of ablations.json."""
-    steps: int = 500
-    """Steps of the task network and of each teacher; the student has twice as many."""
+    demo: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/demo")
+    """Run folder of the demo, whose task network and teachers the students learn from."""
+    steps: int = 600
+    """Steps of each student."""
     variants: tuple[str, ...] = tuple(VARIANTS)
     """Which of them, after the first; all by default."""
     draws: int = 6
@@ -70,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
         config = config_of(name, chosen.steps, chosen.draws)
         try:
             if not folder.exists():
-                take_over(chosen.output_dir / folder_name(FIRST), folder, set(VARIANTS[name]))
+                take_over(chosen.demo, folder, set(VARIANTS[name]))
             run.run(run.Arguments(config, "all", "demo", str(folder)))
         except QcJaxError as error:
             print(f"error: {name}: {error}", file=sys.stderr)
@@ -86,35 +83,35 @@ def folder_name(variant: str) -> str:
     return "".join(c for c in variant.replace(" ", "_") if c.isalnum() or c == "_")
 
 
-def take_over(first: Path, folder: Path, changed: set[str]) -> None:
-    """Begins the folder of a variant with the networks that are the same in the first.
+def take_over(demo: Path, folder: Path, changed: set[str]) -> None:
+    """Begins the folder of a variant with the demo's task network and teachers.
 
-    The task network is, unless its own loss or layers change; the teachers are, where only the
-    student's loss does.
+    Raises:
+      ConfigError: they are not trained yet.
     """
-    if not changed or changed & _OF_TASK:
+    if changed & _OF_LAYERS:
         return
-    summary = run_folder.read_summary(first)
-    shared = ["task", "teachers"] if changed <= _OF_STUDENT_ALONE else ["task"]
+    summary = run_folder.read_summary(demo)
+    if set(summary.get("teachers", {})) != set(presets.PRESETS["demo"].sources):
+        raise ConfigError(
+            f"{demo} holds no task network with all teachers; train them with "
+            f"`python -m experiments.run --stage=teachers --run-dir={demo}`"
+        )
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    for stage in shared:
-        shutil.copytree(first / stage, partial / stage)
-    run_folder.write_json(partial / "summary.json", {stage: summary[stage] for stage in shared})
+    for stage in ("task", "teachers"):
+        shutil.copytree(demo / stage, partial / stage)
+    taken = {stage: summary[stage] for stage in ("task", "teachers")}
+    run_folder.write_json(partial / "summary.json", taken)
     partial.rename(folder)
 
 
 def config_of(variant: str, steps: int, draws: int) -> presets.Config:
-    """The demo at this budget, on a coarser grid, with what the variant changes."""
+    """The demo with students of this budget, and with what the variant changes."""
     return dataclasses.replace(
         presets.PRESETS["demo"],
-        voxel_size=4.0,
-        field_of_view=(48, 60, 48),
-        patch=(16, 16, 16),
         evaluation_draws=draws,
-        steps_task=steps,
-        steps_teachers=steps,
-        steps_student=2 * steps,
+        steps_student=steps,
         **VARIANTS[variant],
     )
 

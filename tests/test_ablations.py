@@ -3,9 +3,7 @@
 import dataclasses
 import json
 
-import pytest
-
-from experiments import ablations
+from experiments import ablations, presets
 
 
 def test_each_variant_changes_fields_of_the_configuration_and_nothing_else():
@@ -14,32 +12,46 @@ def test_each_variant_changes_fields_of_the_configuration_and_nothing_else():
         config = dataclasses.asdict(ablations.config_of(name, 10, 2))
         differing = {field for field in config if config[field] != first[field]}
         assert differing == set(changes), name
-    assert first["steps_student"] == 20 and first["evaluation_draws"] == 2
+    assert first["steps_student"] == 10 and first["evaluation_draws"] == 2
     assert len({ablations.folder_name(name) for name in ablations.VARIANTS}) == len(
         ablations.VARIANTS
     )
 
 
-@pytest.mark.parametrize(
-    ("variant", "shared"),
-    [
-        ("L1 in the student, as in Eq. 7", {"task", "teachers"}),
-        ("no L_grad", {"task"}),
-        ("epsilon fixed", set()),
-    ],
-)
-def test_networks_that_a_variant_does_not_concern_are_taken_over(tmp_path, variant, shared):
-    first, folder = tmp_path / "first", tmp_path / "variant"
-    for stage in ("task/7", "teachers/blur/7", "student/7"):
-        (first / stage).mkdir(parents=True)
-    entries = {"task": {"dice": 0.8}, "teachers": {"blur": {"auc": 0.9}}, "student": {"dice": 0.7}}
-    (first / "summary.json").write_text(json.dumps(entries))
-    ablations.take_over(first, folder, set(ablations.VARIANTS[variant]))
-    found = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    assert found == (shared | {"summary.json"} if shared else set())
-    if shared:
-        summary = json.loads((folder / "summary.json").read_text())
-        assert summary == {stage: entries[stage] for stage in shared}
+def demo_folder(folder):
+    """As a run of the demo leaves it, its networks empty."""
+    sources = presets.PRESETS["demo"].sources
+    for stage in ("task/7", *(f"teachers/{name}/7" for name in sources), "student/7"):
+        (folder / stage).mkdir(parents=True)
+    teachers = {name: {"auc": 0.9} for name in sources}
+    entries = {"task": {"dice": 0.8}, "teachers": teachers, "student": {"dice": 0.7}}
+    (folder / "summary.json").write_text(json.dumps(entries))
+    return entries
+
+
+def test_students_learn_from_the_networks_of_the_demo(tmp_path):
+    entries = demo_folder(tmp_path / "demo")
+    ablations.take_over(tmp_path / "demo", tmp_path / "variant", {"gradient_weight"})
+    assert {path.name for path in (tmp_path / "variant").iterdir()} == {
+        "task",
+        "teachers",
+        "summary.json",
+    }
+    del entries["student"]
+    assert json.loads((tmp_path / "variant" / "summary.json").read_text()) == entries
+
+
+def test_other_layers_need_networks_of_their_own(tmp_path):
+    demo_folder(tmp_path / "demo")
+    ablations.take_over(tmp_path / "demo", tmp_path / "variant", {"level_head"})
+    assert not (tmp_path / "variant").exists()
+
+
+def test_without_the_demo_the_error_says_how_to_train_it(tmp_path, capsys):
+    arguments = ["--output-dir", str(tmp_path / "out"), "--demo", str(tmp_path / "demo")]
+    assert ablations.main(arguments) == 2
+    assert "experiments.run --stage=teachers" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_variant_that_there_is_not_is_refused(capsys):

@@ -21,7 +21,7 @@ class Arguments:
     scans: int = 200
     """Of the study that is scored in one go, a tenth of them bad."""
     kills: int = 20
-    """Runs of a training that are killed, each up to four times at random moments."""
+    """Runs of a training that are killed, each up to twice at random moments."""
     stops: int = 8
     """Runs of a training that are stopped by SIGTERM."""
     scoring_kills: int = 8

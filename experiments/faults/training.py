@@ -25,6 +25,8 @@ TINY = (
 )
 # fmt: on
 """All three stages in a few seconds."""
+_STRIKES = 2
+"""The second hits a run that goes on where the first left it."""
 _STAGES = {"task": 0, "teachers/noise": 1, "teachers/blur": 1, "student": 2}
 
 
@@ -54,7 +56,7 @@ def disturb(
     for seed in seeds:
         rng, disturbed = np.random.default_rng(seed), folder / f"{number.name}{seed}"
         code, struck = None, 0
-        while struck < 4:
+        while struck < _STRIKES:
             process, began = _train(disturbed, stage), time.monotonic()
             try:
                 code = process.wait(rng.uniform(0.3, 0.95) * usual)
