@@ -7,8 +7,11 @@ import pytest
 from scipy import stats
 from sklearn import metrics
 
+from experiments import build
 from experiments.evidence import __main__ as evidence
-from experiments.evidence import intervals, iqms
+from experiments.evidence import intervals, iqms, kept, measurements
+from qc_jax import augment
+from qc_jax.models import load_model
 
 
 def test_intervals_hold_the_truth_of_a_known_mean():
@@ -71,11 +74,18 @@ def test_entropy_focus_criterion_at_its_ends():
     assert iqms.efc(single) == pytest.approx(0, abs=1e-6)
 
 
-def test_a_small_run_of_everything(model_path, tmp_path):
+@pytest.fixture(scope="module")
+def small_run(model_path, tmp_path_factory):
+    """Folder of the evidence on three heads, two contrasts each."""
+    folder = tmp_path_factory.mktemp("evidence")
     arguments = ["--model", str(model_path), "--subjects", "3", "--draws", "2"]
-    options = ["--torchio-draws", "0", "--output-dir", str(tmp_path)]
+    options = ["--torchio-draws", "0", "--output-dir", str(folder)]
     assert evidence.main(arguments + options) == 0
-    found = json.loads((tmp_path / "evidence.json").read_text())
+    return folder
+
+
+def test_a_small_run_of_everything(small_run):
+    found = json.loads((small_run / "evidence.json").read_text())
     for entry in (
         found["decoupling"]["blur"]["blur"],
         found["severity_spearman"]["noise"],
@@ -84,11 +94,28 @@ def test_a_small_run_of_everything(model_path, tmp_path):
         found["coverage"]["after"],
     ):
         assert {"value", "low", "high", "n"} <= set(entry)
-    assert len(list(tmp_path.glob("*.png"))) == 6
+    assert len(list(small_run.glob("*.png"))) == 6
     assert set(found["cause"]) == {"all", *found["detected"]}
     assert found["cause"]["all"]["n"] == sum(
         found["cause"][kind]["n"] for kind in found["detected"]
     )
+
+
+def test_evidence_that_was_cut_goes_on_with_the_same_numbers(small_run, model_path):
+    model = load_model(model_path)
+    subjects = build.heads_for(model.description, "", 3, 1)
+    folder = kept.folder_for(small_run, model, subjects, 1)
+    contents = {path: path.read_text() for path in folder.iterdir()}
+    assert len(contents) == 3 * 2
+    lost = folder / f"{subjects[1].name}-1-of-2.json"
+    lost.unlink()
+    times = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    found = measurements.simulated(
+        model, subjects, augment.ALL_SOURCES, 2, 1, folder, lambda number: None
+    )
+    assert len(found) == 3 * 2 * (2 + len(augment.ALL_SOURCES))
+    assert {path: path.read_text() for path in folder.iterdir()} == contents
+    assert all(path.stat().st_mtime_ns == at for path, at in times.items())
 
 
 def test_evidence_says_what_is_missing(tmp_path, capsys):

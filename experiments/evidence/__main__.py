@@ -12,7 +12,10 @@ from qc_jax.errors import ConfigError
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Measures decoupling, severity, quality and coverage on held-back subjects."""
+    """Measures decoupling, severity, quality and coverage on held-back subjects.
+
+    Called again, it goes on where it stopped.
+    """
 
     model: str = ""
     """Run folder or .safetensors weights; the model in the package by default."""
@@ -23,13 +26,14 @@ class Arguments:
     subjects: int = 6
     """Size of the embedded population."""
     draws: int = 8
-    """Contrasts of each subject; each is scanned clean, with each artefact and with a mixture."""
+    """Contrasts of each subject; each is scanned clean, with each artefact and with a mixture; 0
+    for TorchIO's artefacts alone."""
     torchio_draws: int = 1
     """Contrasts of each subject for TorchIO's artefacts at ten severities; 0 leaves them out."""
     seed: int = 1
     """Of everything random."""
     output_dir: Path = Path("runs/evidence")
-    """Folder for evidence.json and the figures."""
+    """Folder for evidence.json, the figures and the scores of each scan."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,7 +53,7 @@ def run(arguments: Arguments) -> None:
     )
 
     from experiments import build, run_folder
-    from experiments.evidence import figures, measurements, results, simulator, tables
+    from experiments.evidence import figures, kept, measurements, results, simulator, tables
     from qc_jax import augment, data
     from qc_jax.data import cache
     from qc_jax.models import load_model
@@ -72,19 +76,22 @@ def run(arguments: Arguments) -> None:
     others = len(subjects) * arguments.torchio_draws * (1 + 10 * len(simulator.CHANNELS))
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    folder = kept.folder_for(arguments.output_dir, model, subjects, arguments.seed)
+    evidence = {}
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         line = progress.add_task("scans", total=scans + others)
 
-        def advance():
-            progress.advance(line)
+        def advance(number: int) -> None:
+            progress.advance(line, number)
 
         rows = measurements.simulated(
-            model, subjects, sources, arguments.draws, arguments.seed, advance
+            model, subjects, sources, arguments.draws, arguments.seed, folder, advance
         )
-        evidence = results.all_results(rows, model)
+        if rows:
+            evidence = results.all_results(rows, model)
         if arguments.torchio_draws:
             evidence["torchio"] = simulator.torchio_results(
-                model, subjects, arguments.torchio_draws, arguments.seed, advance
+                model, subjects, arguments.torchio_draws, arguments.seed, folder, advance
             )
     evidence["about"] = {
         "model_sha256": model.sha256,
@@ -92,9 +99,9 @@ def run(arguments: Arguments) -> None:
         "draws": arguments.draws,
         "seconds": round(time.monotonic() - begun),
     }
-    arguments.output_dir.mkdir(parents=True, exist_ok=True)
     run_folder.write_json(arguments.output_dir / "evidence.json", evidence)
-    figures.plot_all(arguments.output_dir, model, rows, evidence, subjects[0], sources)
+    if rows:
+        figures.plot_all(arguments.output_dir, model, rows, evidence, subjects[0], sources)
     for table in tables.all_tables(evidence):
         Console().print(table)
     print(f"evidence: {arguments.output_dir / 'evidence.json'}")

@@ -2,13 +2,15 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 from scipy import ndimage
 
 from experiments.evaluate import mixture, with_each
-from experiments.evidence import iqms
+from experiments.evidence import iqms, kept
 from qc_jax import data
 from qc_jax.augment import Source
 from qc_jax.augment.tissues import TISSUES
@@ -65,22 +67,37 @@ def simulated(
     sources: Sequence[Source],
     draws: int,
     seed: int,
-    advance: Callable[[], None],
+    folder: Path,
+    advance: Callable[[int], None],
 ) -> list[Row]:
     """Each subject and contrast: clean, with each artefact, and with a mixture.
 
     Severities of single artefacts are stratified over their range; a mixture holds each artefact
-    with probability one half.
+    with probability one half.  What was measured is kept in a folder, see `kept.folder_for`.
     """
     rows = []
     for subject in subjects:
         for draw in range(draws):
-            rng, key = randomness_of(subject.name, draw, seed)
-            clean = subject.draw(key)
-            for artefact, fractions, image in _versions(key, clean, sources, draw, draws, rng):
-                rows.append(_row(model, subject, draw, artefact, fractions, image))
-                advance()
+
+            def make(subject=subject, draw=draw) -> list[dict[str, Any]]:
+                rng, key = randomness_of(subject.name, draw, seed)
+                clean = subject.draw(key)
+                versions = _versions(key, clean, sources, draw, draws, rng)
+                return [_numbers(_row(model, subject, draw, *version)) for version in versions]
+
+            found = kept.load_or_make(folder, f"{subject.name}-{draw}-of-{draws}", make)
+            rows += [_row_of(numbers) for numbers in found]
+            advance(len(found))
     return rows
+
+
+def _numbers(row: Row) -> dict[str, Any]:
+    return dataclasses.asdict(row) | {"scores": row.scores.tolist(), "border": row.border.tolist()}
+
+
+def _row_of(numbers: dict[str, Any]) -> Row:
+    arrays = {name: np.array(numbers[name]) for name in ("scores", "border")}
+    return Row(**(numbers | arrays))
 
 
 def randomness_of(name: str, draw: int, seed: int) -> tuple[np.random.Generator, jax.Array]:

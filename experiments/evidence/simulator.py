@@ -1,11 +1,14 @@
 """The same weights on artefacts of another simulator: TorchIO, at ten severities."""
 
 import warnings
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from experiments.evidence import kept
 from experiments.evidence.intervals import bootstrap, spearman, youden
 from experiments.evidence.measurements import randomness_of
 from qc_jax import data
@@ -43,29 +46,32 @@ def torchio_results(
     subjects: Sequence[data.Subject],
     draws: int,
     seed: int,
-    advance: Callable[[], None],
+    folder: Path,
+    advance: Callable[[int], None],
 ) -> dict[str, Any]:
-    """Youden's index of the own source's score at each severity, and its rank correlation."""
-    import torch
-    import torchio
+    """Youden's index of the own source's score at each severity, and its rank correlation.
 
-    torch.manual_seed(seed)
+    What was measured is kept in a folder, see `kept.folder_for`.
+    """
     names = ("task", *model.description.sources)
     clean, found = [], {name: [] for name in CHANNELS if name in names}
     for subject in subjects:
         for draw in range(draws):
+            known_by = f"torchio-{subject.name}-{draw}"
             image = subject.draw(randomness_of(subject.name, draw, seed)[1])
-            clean.append((subject.name, _scores(model, image)))
-            advance()
-            tensor = torchio.ScalarImage(tensor=torch.from_numpy(image)[None])
+            of_clean = kept.load_or_make(folder, known_by, lambda i=image: _scores(model, i))
+            clean.append((subject.name, of_clean))
+            advance(1)
             for artefact, rows in found.items():
-                for severity in SEVERITIES:
-                    with warnings.catch_warnings():
-                        warnings.simplefilter("ignore")  # of the peer
-                        bad = transform(artefact, severity)(tensor).data[0].numpy()
-                    bad = np.maximum(bad, 0)
-                    rows.append((subject.name, severity, _scores(model, bad / bad.max())))
-                    advance()
+
+                def make(image=image, artefact=artefact, known_by=known_by):
+                    seed_of_all = zlib.crc32(f"{seed} {known_by} {artefact}".encode())
+                    return [_scores(model, bad) for bad in _spoilt(image, artefact, seed_of_all)]
+
+                scores = kept.load_or_make(folder, f"{known_by}-{artefact}", make)
+                severities = SEVERITIES.tolist()
+                rows += [(subject.name, *at) for at in zip(severities, scores, strict=True)]
+                advance(len(scores))
     results = {}
     for artefact, rows in found.items():
         channel = names.index(CHANNELS[artefact])
@@ -91,5 +97,21 @@ def torchio_results(
     return results
 
 
-def _scores(model: Model, image: np.ndarray) -> np.ndarray:
-    return measure(model, on_grid(image.astype(np.float32), model.description.voxel_size)).scores
+def _spoilt(image: np.ndarray, artefact: str, seed: int) -> Iterator[np.ndarray]:
+    """The image with TorchIO's artefact at each of the severities."""
+    import torch
+    import torchio
+
+    torch.manual_seed(seed)
+    tensor = torchio.ScalarImage(tensor=torch.tensor(image)[None])
+    for severity in SEVERITIES:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the peer
+            bad = transform(artefact, severity)(tensor).data[0].numpy()
+        bad = np.maximum(bad, 0)
+        yield bad / bad.max()
+
+
+def _scores(model: Model, image: np.ndarray) -> list[float]:
+    conformed = on_grid(image.astype(np.float32), model.description.voxel_size)
+    return measure(model, conformed).scores.tolist()

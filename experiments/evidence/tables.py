@@ -8,6 +8,13 @@ from rich.table import Table
 
 def all_tables(evidence: dict[str, Any]) -> Iterator[Table]:
     """One after the other; in brackets the 95 % interval over subjects."""
+    if "decoupling" in evidence:
+        yield from _of_simulated_scans(evidence)
+    if "torchio" in evidence:
+        yield _of_torchio(evidence["torchio"])
+
+
+def _of_simulated_scans(evidence: dict[str, Any]) -> Iterator[Table]:
     matrix = evidence["decoupling"]
     names = list(next(iter(matrix.values())))
     table = Table(title="AUC: artefact put in (rows) against variance read out (columns)")
@@ -58,13 +65,14 @@ def all_tables(evidence: dict[str, Any]) -> Iterator[Table]:
     )
     yield table
 
-    if "torchio" in evidence:
-        table = Table("TorchIO", "Spearman", *(f"{s / 10:.1f}" for s in range(1, 11)))
-        table.title = "Youden's index of the own source at ten severities"
-        for artefact, entry in evidence["torchio"].items():
-            indices = (f"{at['value']:.2f}" for at in entry["youden"])
-            table.add_row(artefact, interval(entry["spearman"]), *indices)
-        yield table
+
+def _of_torchio(found: dict[str, Any]) -> Table:
+    table = Table("TorchIO", "Spearman", *(f"{s / 10:.1f}" for s in range(1, 11)))
+    table.title = "Youden's index of the own source at ten severities"
+    for artefact, entry in found.items():
+        indices = (f"{at['value']:.2f}" for at in entry["youden"])
+        table.add_row(artefact, interval(entry["spearman"]), *indices)
+    return table
 
 
 def interval(entry: dict[str, Any]) -> str:
