@@ -9,7 +9,7 @@ from sklearn import metrics
 
 from experiments import build
 from experiments.evidence import __main__ as evidence
-from experiments.evidence import intervals, iqms, kept, measurements
+from experiments.evidence import intervals, iqms, kept, measurements, tables
 from qc_jax import augment
 from qc_jax.models import load_model
 
@@ -116,6 +116,15 @@ def test_evidence_that_was_cut_goes_on_with_the_same_numbers(small_run, model_pa
     assert len(found) == 3 * 2 * (2 + len(augment.ALL_SOURCES))
     assert {path: path.read_text() for path in folder.iterdir()} == contents
     assert all(path.stat().st_mtime_ns == at for path, at in times.items())
+
+
+def test_torchios_artefacts_have_a_table_without_the_other_evidence():
+    indices = [{"severity": at / 10, "value": at / 20} for at in range(1, 11)]
+    entry = {"spearman": {"value": 0.5, "low": 0.4, "high": 0.6}, "youden": indices}
+    (table,) = tables.all_tables({"torchio": {"blur": entry, "noise": entry}})
+    columns = [list(column.cells) for column in table.columns]
+    assert columns[0] == [f"{at / 10:.1f}" for at in range(1, 11)] + ["Spearman"]
+    assert columns[1][3] == "0.20" and columns[2][-1] == "0.50 (0.40 to 0.60)"
 
 
 def test_evidence_says_what_is_missing(tmp_path, capsys):

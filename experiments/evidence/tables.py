@@ -67,11 +67,11 @@ def _of_simulated_scans(evidence: dict[str, Any]) -> Iterator[Table]:
 
 
 def _of_torchio(found: dict[str, Any]) -> Table:
-    table = Table("TorchIO", "Spearman", *(f"{s / 10:.1f}" for s in range(1, 11)))
-    table.title = "Youden's index of the own source at ten severities"
-    for artefact, entry in found.items():
-        indices = (f"{at['value']:.2f}" for at in entry["youden"])
-        table.add_row(artefact, interval(entry["spearman"]), *indices)
+    table = Table("severity", *found, title="TorchIO's artefacts: Youden's index of the own source")
+    for at in zip(*(entry["youden"] for entry in found.values()), strict=True):
+        table.add_row(f"{at[0]['severity']:.1f}", *(f"{index['value']:.2f}" for index in at))
+    table.add_section()
+    table.add_row("Spearman", *(interval(entry["spearman"]) for entry in found.values()))
     return table
 
 
