@@ -52,8 +52,9 @@ def run(arguments: Arguments) -> None:
         TimeRemainingColumn,
     )
 
-    from experiments import build, run_folder
-    from experiments.evidence import figures, kept, measurements, results, simulator, tables
+    import qc_jax
+    from experiments import build, kept, run_folder
+    from experiments.evidence import figures, measurements, results, simulator, tables
     from qc_jax import augment, data
     from qc_jax.data import cache
     from qc_jax.models import load_model
@@ -76,7 +77,9 @@ def run(arguments: Arguments) -> None:
     others = len(subjects) * arguments.torchio_draws * (1 + 10 * len(simulator.CHANNELS))
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    folder = kept.folder_for(arguments.output_dir, model, subjects, arguments.seed)
+    # Another version may score otherwise.
+    known_by = (qc_jax.__version__, model.sha256, arguments.seed)
+    folder = kept.folder_for(arguments.output_dir / "scans", subjects, *known_by)
     evidence = {}
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         line = progress.add_task("scans", total=scans + others)

@@ -9,8 +9,9 @@ import jax
 import numpy as np
 from scipy import ndimage
 
+from experiments import kept
 from experiments.evaluate import mixture, with_each
-from experiments.evidence import iqms, kept
+from experiments.evidence import iqms
 from qc_jax import data
 from qc_jax.augment import Source
 from qc_jax.augment.tissues import TISSUES

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.evidence import kept
+from experiments import kept
 from experiments.evidence.intervals import bootstrap, spearman, youden
 from experiments.evidence.measurements import randomness_of
 from qc_jax import data

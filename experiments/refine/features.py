@@ -6,7 +6,6 @@ The student has learnt against the errors of the segmentation how large its vari
 """
 
 import functools
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import kept
 from qc_jax import augment, data, network, spectrum, uncertainty
 from qc_jax.augment import Source
 from qc_jax.models import Model
@@ -67,10 +67,7 @@ def of_population(
       seed: of everything random.
       folder: where they are kept, those of other models, subjects or seeds apart.
     """
-    known_by = [model.sha256, deformation, seed]
-    known_by += [hashlib.sha256(subject.fractions).hexdigest() for subject in subjects]
-    folder /= hashlib.sha256(repr(known_by).encode()).hexdigest()[:16]
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = kept.folder_for(folder, subjects, model.sha256, deformation, seed)
     for index in range(number):
         path = folder / f"{index}.npz"
         if not path.exists():
@@ -81,8 +78,8 @@ def of_population(
             partial = path.with_suffix(".partial.npz")
             np.savez(partial, **found._asdict())
             partial.rename(path)
-        with np.load(path) as kept:
-            yield Features(**kept)
+        with np.load(path) as arrays:
+            yield Features(**arrays)
 
 
 def of_head(

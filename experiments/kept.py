@@ -1,4 +1,4 @@
-"""What was measured is kept, so that evidence that was cut goes on where it stopped."""
+"""What was measured of heads is kept, so that a program that was cut goes on where it stopped."""
 
 import hashlib
 import json
@@ -8,14 +8,13 @@ from typing import Any
 
 from experiments import run_folder
 from qc_jax import data
-from qc_jax.models import Model
 
 
-def folder_for(parent: Path, model: Model, subjects: Sequence[data.Subject], seed: int) -> Path:
-    """A folder for the scores of these weights, heads and seed, those of others apart."""
-    known_by = [model.sha256, seed]
-    known_by += [hashlib.sha256(subject.fractions).hexdigest() for subject in subjects]
-    folder = parent / "scans" / hashlib.sha256(repr(known_by).encode()).hexdigest()[:16]
+def folder_for(parent: Path, subjects: Sequence[data.Subject], *known_by: Any) -> Path:
+    """A folder for what these heads and all else in `known_by` determine, that of others apart."""
+    heads = [hashlib.sha256(subject.fractions).hexdigest() for subject in subjects]
+    text = repr([*known_by, *heads])
+    folder = parent / hashlib.sha256(text.encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
