@@ -26,7 +26,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no L_grad": {"gradient_weight": 0.0},
     "no L_SSIM": {"ssim_weight": 0.0},
     "only the sum of the variances learnt": {"student_consistency_weight": 0.0},
-    "epsilon fixed": {"smallest_epsilon": 0.05},
+    "epsilon fixed": {"smallest_epsilon": 0.1},  # above the first: it is never halved
     "L1 in the student, as in Eq. 7": {"student_consistency_norm": 1},
     "absent sources as the teachers say": {"absent_source": "teacher"},
     "variances compared, not their logs": {"student_consistency_of": "variance"},

@@ -3,7 +3,8 @@
 import dataclasses
 import json
 
-from experiments import ablations, presets
+from experiments import ablations, build, presets
+from qc_jax.training import plateau
 
 
 def test_each_variant_changes_fields_of_the_configuration_and_nothing_else():
@@ -16,6 +17,15 @@ def test_each_variant_changes_fields_of_the_configuration_and_nothing_else():
     assert len({ablations.folder_name(name) for name in ablations.VARIANTS}) == len(
         ablations.VARIANTS
     )
+
+
+def test_a_fixed_epsilon_is_not_halved_once():
+    config = build.plateau_of(ablations.config_of("epsilon fixed", 10, 2))
+    rule = plateau.plateau_rule(dataclasses.replace(config, window=1, patience=1))
+    state = rule.init({})
+    for _ in range(10):
+        _, state = rule.update({}, state, value=1.0)
+    assert state.scale == 1
 
 
 def demo_folder(folder):
