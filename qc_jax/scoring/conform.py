@@ -1,8 +1,8 @@
 """A scan from any file to the grid of a model, and maps back to the grid of the file.
 
 The grid is isotropic, in RAS orientation, and has the field of view of the training: from a little
-above the head downwards, centred on the head from left to right and from front to back.  Scores are
-means over this box, so that neither neck nor empty margins of a large field of view count.
+above the head downwards, centred on the head from left to right and from front to back.  Scores
+are taken within this box, so that neither neck nor empty margins of a large field of view count.
 """
 
 import dataclasses
