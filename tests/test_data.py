@@ -173,6 +173,8 @@ def test_pairs_that_do_not_match(tmp_path):
         pairs.read_pair(a, save(b, labels, np.diag([2.0, 1, 1, 1])), *grid)
     with pytest.raises(ConfigError, match="no grey matter"):
         pairs.read_pair(a, save(b, 0 * labels), *grid)
+    with pytest.raises(ConfigError, match="holds the number 20000"):
+        pairs.read_pair(a, save(b, 20000 * labels.astype(np.int32)), *grid)
     with pytest.raises(ConfigError, match="constant"):
         pairs.read_pair(save(a, 0 * image), save(b, labels), *grid)
 

@@ -49,10 +49,16 @@ def find_pairs(folder: Path) -> dict[str, tuple[Path, Path]]:
     return {name: (images[name], labels[name]) for name in images}
 
 
-def read_pair(
-    image_path: Path, label_path: Path, voxel_size: float, field_of_view: tuple[int, int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """An image in [0, 1] `(X, Y, Z)` float32 and its labels, int8, on a grid centred on the labels.
+def label_beside(image_path: Path) -> Path | None:
+    """The labels `NAME_label.nii.gz` of an image `NAME.nii.gz`, if there are any."""
+    stem = image_path.with_name(nifti.stem(image_path))
+    named = (Path(f"{stem}{label}{end}") for label in _LABEL_SUFFIXES for end in nifti.SUFFIXES)
+    return next((path for path in named if path.is_file()), None)
+
+
+def read_labelled(image_path: Path, label_path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """An image `(X, Y, Z)` float32 in RAS orientation, its grey matter `(X, Y, Z)` bool, and the
+    affine `(4, 4)` of both.
 
     Raises:
       ConfigError: one is unreadable, shapes or affines differ, no grey matter, a constant image.
@@ -71,16 +77,33 @@ def read_pair(
         )
     if image.max() == image.min():
         raise ConfigError(f"{image_path} is constant; there is nothing to learn from it")
-    numbers = np.rint(labels).astype(np.int64)
+    numbers, table = np.rint(labels).astype(np.int64), label_maps.tissue_table()
+    if numbers.min() < 0 or numbers.max() >= len(table):
+        raise ConfigError(
+            f"{label_path} holds the number {numbers.flat[np.argmax(np.abs(numbers))]}; labels are "
+            f"1 in grey matter, or FreeSurfer's numbers from 0 to {len(table) - 1}"
+        )
     if numbers.max() > 1:
-        numbers = np.isin(label_maps.tissue_table()[numbers], (GREY_MATTER, DEEP_GREY_MATTER))
-    grey_matter = (numbers == 1).astype(np.float32)
+        numbers = np.isin(table[numbers], (GREY_MATTER, DEEP_GREY_MATTER))
+    grey_matter = numbers == 1
     if not grey_matter.any():
         raise ConfigError(f"{label_path} holds no grey matter (1, or FreeSurfer's numbers)")
-    grid = (voxel_size, field_of_view, nifti.centre_of_box(grey_matter > 0, affine))
+    return image, grey_matter, affine
+
+
+def read_pair(
+    image_path: Path, label_path: Path, voxel_size: float, field_of_view: tuple[int, int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """An image in [0, 1] `(X, Y, Z)` float32 and its labels, int8, on a grid centred on the labels.
+
+    Raises:
+      ConfigError: see `read_labelled`.
+    """
+    image, grey_matter, affine = read_labelled(image_path, label_path)
+    grid = (voxel_size, field_of_view, nifti.centre_of_box(grey_matter, affine))
     conformed = np.clip(nifti.resample(image, affine, *grid), 0, np.inf)
     upper = np.percentile(conformed, 99.9)
-    fraction = nifti.resample(grey_matter, affine, *grid)
+    fraction = nifti.resample(grey_matter.astype(np.float32), affine, *grid)
     return (
         np.clip(conformed / max(upper, 1e-12), 0, 1).astype(np.float32),
         (fraction > 0.5).astype(np.int8),

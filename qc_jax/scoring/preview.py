@@ -8,7 +8,6 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-import nibabel as nib
 import numpy as np
 
 from qc_jax import augment
@@ -60,12 +59,10 @@ def write(scan: Path, output: Path, seed: int, voxel_size: float) -> Path:
       ScanError: the scan cannot be used.
       OutputError: the folder cannot be written.
     """
-    image = nifti.read_image(scan)
-    closest = nib.as_closest_canonical(image)
-    data = nifti.finite(scan, np.asarray(closest.dataobj).reshape(closest.shape[:3]))
-    nifti.check_scan(scan, data, closest.affine)
+    data, affine = nifti.read_volume(scan)
+    nifti.check_scan(scan, data, affine)
     field_of_view = [round(extent / voxel_size) for extent in _EXTENT]
-    conformed = conform(data, closest.affine, voxel_size, field_of_view)
+    conformed = conform(data, affine, voxel_size, field_of_view)
     picture = output / f"{nifti.stem(scan)}_preview.png"
     page = picture.with_suffix(".html")
     try:

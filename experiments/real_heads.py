@@ -1,0 +1,246 @@
+"""Does a model know artefacts in real scans?  `python -m experiments.real_heads SCAN...`
+
+Each scan is scored as it is, and with every artefact put into it on its own grid, as a scanner
+would.  Where grey-matter labels lie beside a scan, its segmentation is compared with them.
+"""
+
+import collections
+import dataclasses
+import hashlib
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+import qc_jax
+from experiments import command, kept, run_folder
+from experiments.evidence.measurements import randomness_of
+from qc_jax import augment, scoring
+from qc_jax.augment import Source
+from qc_jax.data import cache, nifti, pairs
+from qc_jax.errors import ConfigError
+from qc_jax.models import Model, load_model
+from qc_jax.scoring import calibration
+from qc_jax.scoring.conform import conform, to_grid
+from qc_jax.scoring.scan import measure
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Scores real scans as they are and with artefacts; says how often the cause is named rightly.
+
+    Called again, it goes on where it stopped.
+    """
+
+    scans: tyro.conf.Positional[tuple[Path, ...]]
+    """NIfTI files of heads without artefacts. NAME_label.nii.gz beside NAME.nii.gz, 1 in grey
+    matter or with FreeSurfer's numbers, gives the Dice coefficient as well."""
+    model: str = ""
+    """Run folder or .safetensors weights; the model in the package by default."""
+    fractions: tuple[float, ...] = (0.6, 0.9)
+    """Severities of each artefact, from 0 (mild) to 1 (severe)."""
+    draws: int = 1
+    """How often each is put in, at another place or along another axis."""
+    seed: int = 1
+    """Of everything random."""
+    output_dir: Path = Path("runs/real_heads")
+    """Folder for real_heads.json and the scores of each version of a scan."""
+
+
+class Head(NamedTuple):
+    """A scan that counts as clean.
+
+    Attributes:
+      name: of its file.
+      image: `(X, Y, Z)` in [0, 1], in RAS orientation.
+      affine: `(4, 4)`, voxels to mm.
+      grey_matter: `(X, Y, Z)` bool, or None where it is not known.
+    """
+
+    name: str
+    image: np.ndarray
+    affine: np.ndarray
+    grey_matter: np.ndarray | None
+
+
+class Version(NamedTuple):
+    """A scan as it is, or with one artefact.
+
+    Attributes:
+      source: the artefact, or None.
+      fraction: of the way from mild to severe.
+      draw: another place or another axis for each number.
+    """
+
+    source: Source | None = None
+    fraction: float = 0.0
+    draw: int = 0
+
+    @property
+    def name(self) -> str:
+        """Of the file where its scores are kept."""
+        return f"{self.source.name}-{self.fraction:g}-{self.draw}" if self.source else "clean"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit code."""
+    return command.call(run, Arguments, "experiments.real_heads", arguments)
+
+
+def run(arguments: Arguments) -> None:
+    """Scores, writes `real_heads.json` and prints the tables."""
+    model = load_model(arguments.model or None)
+    if not model.calibration:
+        raise ConfigError(f"{model.path} has no calibration, so that it names no cause")
+    if not arguments.scans:
+        raise ConfigError("no scan is given; name NIfTI files of heads without artefacts")
+    if not all(0 <= fraction <= 1 for fraction in arguments.fractions):
+        raise ConfigError(f"--fractions {arguments.fractions} do not all lie in [0, 1]")
+    cache.use_compilation_cache()
+    versions = [Version()] + [
+        Version(source, fraction, draw)
+        for source in augment.ALL_SOURCES
+        if source.name in model.description.sources
+        for fraction in arguments.fractions
+        for draw in range(arguments.draws)
+    ]
+    found = scored(arguments.scans, versions, model, arguments.seed, arguments.output_dir)
+    number = len(arguments.scans) * len(versions)
+    rows = list(track(found, "scans", number, console=Console(stderr=True)))
+    content = {"model_sha256": model.sha256, "seed": arguments.seed, "scans": rows}
+    run_folder.write_json(arguments.output_dir / "real_heads.json", content)
+    for table in (table_of_clean(rows), table_of_artefacts(rows)):
+        Console().print(table)
+
+
+def scored(
+    scans: Sequence[Path],
+    versions: Sequence[Version],
+    model: Model,
+    seed: int,
+    folder: Path,
+) -> Iterator[dict[str, Any]]:
+    """What the model says of every version of every scan, now or in an earlier call.
+
+    Args:
+      scans: NIfTI files.
+      versions: of each of them.
+      model: with a calibration.
+      seed: of everything random.
+      folder: where it is kept.
+
+    Raises:
+      ConfigError: a scan or its labels cannot be used.
+    """
+    for scan in scans:
+        head = read(scan)
+        files = [path for path in (scan, pairs.label_beside(scan)) if path]
+        digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+        known_by = (qc_jax.__version__, model.sha256, seed, *digests)
+        own = kept.folder_for(folder / "scans", (), *known_by)
+        for version in versions:
+
+            def make(head=head, version=version) -> dict[str, Any]:
+                return score(model, head, version, seed)
+
+            yield kept.load_or_make(own, version.name, make)
+
+
+def read(scan: Path) -> Head:
+    """A scan, and its labels where they lie beside it.
+
+    Raises:
+      ConfigError: one of them cannot be used.
+    """
+    label = pairs.label_beside(scan)
+    if label:
+        data, grey_matter, affine = pairs.read_labelled(scan, label)
+    else:
+        (data, affine), grey_matter = nifti.read_volume(scan), None
+    nifti.check_scan(scan, data, affine)
+    image = np.asarray(augment.rescale(np.maximum(data, 0.0)))
+    return Head(scan.name, image, affine, grey_matter)
+
+
+def score(model: Model, head: Head, version: Version, seed: int) -> dict[str, Any]:
+    """A version of a scan in numbers, for JSON; the Dice coefficient is on the grid of the file."""
+    image = head.image
+    if version.source:
+        _, key = randomness_of(head.name, version.draw, seed)
+        image = np.asarray(augment.corrupt(key, image, version.source, version.fraction))
+    description = model.description
+    conformed = conform(image, head.affine, description.voxel_size, description.field_of_view)
+    found = measure(model, conformed)
+    meaning = calibration.interpret(found.scores, found.expected_dice, model.calibration)
+    probability = found.prediction.probabilities[..., 1]
+    segmentation = to_grid(probability, conformed.affine, image.shape, head.affine) > 0.5
+    truth = head.grey_matter
+    return {
+        "scan": head.name,
+        "artefact": version.source.name if version.source else calibration.CLEAN,
+        "fraction": version.fraction,
+        "cause": next(iter(meaning.causes)),
+        "cause_named": meaning.cause_named,
+        "scores": dict(zip(meaning.percentiles, found.scores.tolist(), strict=True)),
+        "predicted_dice": meaning.predicted_dice,
+        "dice": None if truth is None else scoring.dice(segmentation, truth),
+        "volume": found.volume,
+    }
+
+
+def table_of_clean(rows: Sequence[dict[str, Any]]) -> Table:
+    """The scans as they are."""
+    table = Table("scan", "cause", "Dice predicted", "Dice reached", "grey matter (mL)")
+    table.title = "Real heads as they are"
+    for row in rows:
+        if row["artefact"] == calibration.CLEAN:
+            cause = row["cause"] if row["cause_named"] else f"({row['cause']})"
+            reached = "" if row["dice"] is None else f"{row['dice']:.2f}"
+            predicted = f"{row['predicted_dice']:.2f}"
+            table.add_row(row["scan"], cause, predicted, reached, f"{row['volume']:.0f}")
+    table.caption = "in brackets: not named, the scan is unlike the simulated ones"
+    return table
+
+
+def table_of_artefacts(rows: Sequence[dict[str, Any]]) -> Table:
+    """Every artefact at every severity: causes, and how much its own and the other scores rise."""
+    table = Table("put in", "right", "taken for", "own score", "largest other", "Dice predicted")
+    table.add_column("Dice reached")
+    table.title = "Artefacts put into real heads; scores over those of the clean scan"
+    clean = {row["scan"]: row for row in rows if row["artefact"] == calibration.CLEAN}
+    groups = collections.defaultdict(list)
+    for row in rows:
+        if row["artefact"] != calibration.CLEAN:
+            groups[row["artefact"], row["fraction"]].append(row)
+    for (artefact, fraction), group in groups.items():
+        wrong = collections.Counter(r["cause"] for r in group if r["cause"] != artefact)
+        rises = [
+            {
+                name: score / clean[row["scan"]]["scores"][name]
+                for name, score in row["scores"].items()
+            }
+            for row in group
+        ]
+        own = np.exp(np.mean([np.log(rise[artefact]) for rise in rises]))
+        others = [rise[name] for rise in rises for name in rise if name not in ("task", artefact)]
+        reached = [row["dice"] for row in group if row["dice"] is not None]
+        table.add_row(
+            f"{artefact} {fraction:g}",
+            f"{len(group) - wrong.total()} of {len(group)}",
+            ", ".join(f"{name} {number}" for name, number in wrong.most_common()),
+            f"{own:.1f}",
+            f"{max(others):.1f}",
+            f"{np.mean([row['predicted_dice'] for row in group]):.2f}",
+            f"{np.mean(reached):.2f}" if reached else "",
+        )
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())
