@@ -210,9 +210,13 @@ def table_of_clean(rows: Sequence[dict[str, Any]]) -> Table:
 
 def table_of_artefacts(rows: Sequence[dict[str, Any]]) -> Table:
     """Every artefact at every severity: causes, and how much its own and the other scores rise."""
-    table = Table("put in", "right", "taken for", "own score", "largest other", "Dice predicted")
-    table.add_column("Dice reached")
-    table.title = "Artefacts put into real heads; scores over those of the clean scan"
+    table = Table(title="Artefacts put into real heads; scores over those of the clean scan")
+    table.add_column("put in", no_wrap=True)
+    for column in ("right", "taken for", "own score", "other", "Dice predicted", "reached"):
+        table.add_column(column)
+    table.caption = (
+        "other: the largest rise of any other source; Dice: of scans with labels if there are any"
+    )
     clean = {row["scan"]: row for row in rows if row["artefact"] == calibration.CLEAN}
     groups = collections.defaultdict(list)
     for row in rows:
@@ -229,15 +233,15 @@ def table_of_artefacts(rows: Sequence[dict[str, Any]]) -> Table:
         ]
         own = np.exp(np.mean([np.log(rise[artefact]) for rise in rises]))
         others = [rise[name] for rise in rises for name in rise if name not in ("task", artefact)]
-        reached = [row["dice"] for row in group if row["dice"] is not None]
+        labelled = [row for row in group if row["dice"] is not None]
         table.add_row(
             f"{artefact} {fraction:g}",
             f"{len(group) - wrong.total()} of {len(group)}",
             ", ".join(f"{name} {number}" for name, number in wrong.most_common()),
             f"{own:.1f}",
             f"{max(others):.1f}",
-            f"{np.mean([row['predicted_dice'] for row in group]):.2f}",
-            f"{np.mean(reached):.2f}" if reached else "",
+            f"{np.mean([row['predicted_dice'] for row in labelled or group]):.2f}",
+            f"{np.mean([row['dice'] for row in labelled]):.2f}" if labelled else "",
         )
     return table
 
