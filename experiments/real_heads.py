@@ -115,8 +115,8 @@ def run(arguments: Arguments) -> None:
     rows = list(track(found, "scans", number, console=Console(stderr=True)))
     content = {"model_sha256": model.sha256, "seed": arguments.seed, "scans": rows}
     run_folder.write_json(arguments.output_dir / "real_heads.json", content)
-    for table in (table_of_clean(rows), table_of_artefacts(rows)):
-        Console().print(table)
+    for part in (table_of_clean(rows), table_of_artefacts(rows), in_one_sentence(rows)):
+        Console().print(part)
 
 
 def scored(
@@ -196,15 +196,16 @@ def score(model: Model, head: Head, version: Version, seed: int) -> dict[str, An
 
 def table_of_clean(rows: Sequence[dict[str, Any]]) -> Table:
     """The scans as they are."""
-    table = Table("scan", "cause", "Dice predicted", "Dice reached", "grey matter (mL)")
+    table = Table("scan", "cause", "task", "Dice predicted", "reached", "grey matter (mL)")
     table.title = "Real heads as they are"
     for row in rows:
         if row["artefact"] == calibration.CLEAN:
             cause = row["cause"] if row["cause_named"] else f"({row['cause']})"
             reached = "" if row["dice"] is None else f"{row['dice']:.2f}"
-            predicted = f"{row['predicted_dice']:.2f}"
-            table.add_row(row["scan"], cause, predicted, reached, f"{row['volume']:.0f}")
-    table.caption = "in brackets: not named, the scan is unlike the simulated ones"
+            task, predicted = f"{row['scores']['task']:.2g}", f"{row['predicted_dice']:.2f}"
+            volume = f"{row['volume']:.0f}"
+            table.add_row(row["scan"], cause, task, predicted, reached, volume)
+    table.caption = "in brackets: not named, its task score is beyond those of simulated scans"
     return table
 
 
@@ -244,6 +245,18 @@ def table_of_artefacts(rows: Sequence[dict[str, Any]]) -> Table:
             f"{np.mean([row['dice'] for row in labelled]):.2f}" if labelled else "",
         )
     return table
+
+
+def in_one_sentence(rows: Sequence[dict[str, Any]]) -> str:
+    """How often the cause was right with an artefact, and how well the Dice was predicted."""
+    bad = [row for row in rows if row["artefact"] != calibration.CLEAN]
+    right = sum(row["cause"] == row["artefact"] for row in bad)
+    errors = [abs(r["predicted_dice"] - r["dice"]) for r in rows if r["dice"] is not None]
+    return f"cause right in {right} of {len(bad)} scans with an artefact" + (
+        f"; Dice predicted to {np.mean(errors):.3f} on average over {len(errors)} scans with labels"
+        if errors
+        else ""
+    )
 
 
 if __name__ == "__main__":

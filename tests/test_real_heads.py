@@ -80,6 +80,8 @@ def test_the_table_counts_causes_and_compares_with_the_clean_scan():
     line = next(line for line in text.getvalue().splitlines() if "noise 0.9" in line)
     cells = [cell.strip() for cell in line.strip("│").split("│")]
     assert cells == ["noise 0.9", "1 of 2", "blur 1", "4.0", "3.0", "0.50", "0.25"]
+    said = real_heads.in_one_sentence(rows)
+    assert "right in 1 of 2" in said and "to 0.250 on average over 3 scans" in said
 
 
 @pytest.mark.parametrize(
