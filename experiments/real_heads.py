@@ -215,9 +215,7 @@ def table_of_artefacts(rows: Sequence[dict[str, Any]]) -> Table:
     table.add_column("put in", no_wrap=True)
     for column in ("right", "taken for", "own score", "other", "Dice predicted", "reached"):
         table.add_column(column)
-    table.caption = (
-        "other: the largest rise of any other source; Dice: of scans with labels if there are any"
-    )
+    table.caption = "other: largest rise of another source; Dice: of the scans with labels, if any"
     clean = {row["scan"]: row for row in rows if row["artefact"] == calibration.CLEAN}
     groups = collections.defaultdict(list)
     for row in rows:
