@@ -27,7 +27,7 @@ from qc_jax.data import cache, nifti, pairs
 from qc_jax.errors import ConfigError
 from qc_jax.models import Model, load_model
 from qc_jax.scoring import calibration
-from qc_jax.scoring.conform import conform, to_grid
+from qc_jax.scoring.conform import conform, from_zero, to_grid
 from qc_jax.scoring.scan import measure
 
 
@@ -164,7 +164,7 @@ def read(scan: Path) -> Head:
     else:
         (data, affine), grey_matter = nifti.read_volume(scan), None
     nifti.check_scan(scan, data, affine)
-    image = np.asarray(augment.rescale(np.maximum(data, 0.0)))
+    image = np.asarray(augment.rescale(from_zero(data)))
     return Head(scan.name, image, affine, grey_matter)
 
 

@@ -57,6 +57,14 @@ def test_without_labels_no_dice(scan, tmp_path):
     assert real_heads.read(alone).grey_matter is None
 
 
+def test_a_standardised_scan_keeps_its_dark_tissue(head, tmp_path):
+    standardised = (head - head.mean()) / head.std()
+    path = tmp_path / "a.nii"
+    nib.save(nib.Nifti1Image(standardised, AFFINE), path)
+    image = real_heads.read(path).image[::-1]
+    assert image.min() == 0 and np.corrcoef(image.ravel(), head.ravel())[0, 1] > 0.999
+
+
 def test_the_table_counts_causes_and_compares_with_the_clean_scan():
     def row(artefact, fraction, cause, noise, blur):
         return {

@@ -47,9 +47,7 @@ def conform(
       voxel_size: of the grid, in mm.
       field_of_view: voxels of the grid.
     """
-    data = np.asarray(data, np.float32)
-    # Scans with negative values, standardised ones say, have their background there.
-    data = np.maximum(data - min(float(np.percentile(data, 0.5)), 0.0), 0.0)
+    data = from_zero(np.asarray(data, np.float32))
     box_centre = _box_centre(data, affine, voxel_size, field_of_view)
     box_centre = nifti.centre_on_voxels(affine, voxel_size, field_of_view, box_centre)
     image = nifti.resample(data, affine, voxel_size, field_of_view, box_centre)
@@ -57,6 +55,12 @@ def conform(
     grid_affine = np.diag([voxel_size] * 3 + [1.0])
     grid_affine[:3, 3] = box_centre - voxel_size * (np.asarray(field_of_view) - 1) / 2
     return Conformed(np.asarray(augment.normalise(image)), mask, grid_affine)
+
+
+def from_zero(data: np.ndarray) -> np.ndarray:
+    """A scan `(X, Y, Z)` whose background is at zero: negative values, of a standardised one say,
+    have it below."""
+    return np.maximum(data - min(float(np.percentile(data, 0.5)), 0.0), 0.0)
 
 
 def to_grid(
