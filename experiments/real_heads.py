@@ -10,8 +10,9 @@ import hashlib
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+import nibabel as nib
 import numpy as np
 import tyro
 from rich.console import Console
@@ -27,20 +28,20 @@ from qc_jax.data import cache, nifti, pairs
 from qc_jax.errors import ConfigError
 from qc_jax.models import Model, load_model
 from qc_jax.scoring import calibration
-from qc_jax.scoring.conform import conform, from_zero, to_grid
-from qc_jax.scoring.scan import measure
+from qc_jax.scoring.conform import from_zero
 
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
     """Scores real scans as they are and with artefacts; says how often the cause is named rightly.
 
-    Called again, it goes on where it stopped.
+    Labels are 1 in grey matter, or FreeSurfer's numbers. Called again, it goes on where it stopped.
     """
 
-    scans: tyro.conf.Positional[tuple[Path, ...]]
-    """NIfTI files of heads without artefacts. NAME_label.nii.gz beside NAME.nii.gz, 1 in grey
-    matter or with FreeSurfer's numbers, gives the Dice coefficient as well."""
+    scans: tyro.conf.Positional[
+        Annotated[tuple[Path, ...], tyro.conf.arg(metavar="SCAN...", help_behavior_hint="")]
+    ]
+    """NIfTI files of clean heads; NAME_label.nii.gz beside NAME.nii.gz gives the Dice as well."""
     model: str = ""
     """Run folder or .safetensors weights; the model in the package by default."""
     fractions: tuple[float, ...] = (0.6, 0.9)
@@ -61,12 +62,14 @@ class Head(NamedTuple):
       image: `(X, Y, Z)` in [0, 1], in RAS orientation.
       affine: `(4, 4)`, voxels to mm.
       grey_matter: `(X, Y, Z)` bool, or None where it is not known.
+      digests: SHA-256 of its file, and of that of its labels.
     """
 
     name: str
     image: np.ndarray
     affine: np.ndarray
     grey_matter: np.ndarray | None
+    digests: tuple[str, ...]
 
 
 class Version(NamedTuple):
@@ -140,9 +143,7 @@ def scored(
     """
     for scan in scans:
         head = read(scan)
-        files = [path for path in (scan, pairs.label_beside(scan)) if path]
-        digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
-        known_by = (qc_jax.__version__, model.sha256, seed, *digests)
+        known_by = (qc_jax.__version__, model.sha256, seed, *head.digests)
         own = kept.folder_for(folder / "scans", (), *known_by)
         for version in versions:
 
@@ -165,7 +166,9 @@ def read(scan: Path) -> Head:
         (data, affine), grey_matter = nifti.read_volume(scan), None
     nifti.check_scan(scan, data, affine)
     image = np.asarray(augment.rescale(from_zero(data)))
-    return Head(scan.name, image, affine, grey_matter)
+    files = [path for path in (scan, label) if path]
+    digests = tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
+    return Head(scan.name, image, affine, grey_matter, digests)
 
 
 def score(model: Model, head: Head, version: Version, seed: int) -> dict[str, Any]:
@@ -174,22 +177,18 @@ def score(model: Model, head: Head, version: Version, seed: int) -> dict[str, An
     if version.source:
         _, key = randomness_of(head.name, version.draw, seed)
         image = np.asarray(augment.corrupt(key, image, version.source, version.fraction))
-    description = model.description
-    conformed = conform(image, head.affine, description.voxel_size, description.field_of_view)
-    found = measure(model, conformed)
-    meaning = calibration.interpret(found.scores, found.expected_dice, model.calibration)
-    probability = found.prediction.probabilities[..., 1]
-    segmentation = to_grid(probability, conformed.affine, image.shape, head.affine) > 0.5
-    truth = head.grey_matter
+    found = scoring.score(nib.Nifti1Image(image, head.affine), model)
+    meaning, truth = found.interpretation, head.grey_matter
+    assert meaning is not None  # the model has a calibration
     return {
         "scan": head.name,
         "artefact": version.source.name if version.source else calibration.CLEAN,
         "fraction": version.fraction,
         "cause": next(iter(meaning.causes)),
         "cause_named": meaning.cause_named,
-        "scores": dict(zip(meaning.percentiles, found.scores.tolist(), strict=True)),
+        "scores": found.scores,
         "predicted_dice": meaning.predicted_dice,
-        "dice": None if truth is None else scoring.dice(segmentation, truth),
+        "dice": None if truth is None else scoring.dice(found.segmentation == 1, truth),
         "volume": found.volume,
     }
 
