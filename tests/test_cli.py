@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -13,7 +14,7 @@ import pytest
 
 import qc_jax
 from qc_jax import cli
-from qc_jax.scoring import bids, group
+from qc_jax.scoring import group, jobs
 
 AFFINE = np.array([[-8.0, 0, 0, 90], [0, 0, 8, -110], [0, 8, 0, -70], [0, 0, 0, 1]])
 """Left is the first axis reversed, and the other two are exchanged."""
@@ -166,8 +167,8 @@ def test_scores_do_not_depend_on_how_a_scan_is_stored(head, model_path, tmp_path
 def test_awkward_names_collide_nowhere_and_run_nothing(head, model_path, tmp_path):
     names = ["a.nii", "a.nii.gz", "b/a.nii", "=1+1.nii", "<img onerror=x>.nii", "-rf.nii", " ü.nii"]
     scans = [save(tmp_path / "in" / name, head) for name in names]
-    jobs = bids.plain_jobs([*scans, scans[0]])
-    assert len(jobs) == len({job.name for job in jobs}) == len(names)
+    named = jobs.plain_jobs([*scans, scans[0]])
+    assert len(named) == len({job.name for job in named}) == len(names)
     out = tmp_path / "out"
     code = cli.main(
         ["score", *map(str, scans), "--output-dir", str(out), "--model", str(model_path)]
@@ -179,16 +180,18 @@ def test_awkward_names_collide_nowhere_and_run_nothing(head, model_path, tmp_pat
     assert not any(value.startswith("=") for row in rows for value in row.values())
     page = (out / "group_T1w.html").read_text()
     assert "<img onerror" not in page
-    for job in jobs:
+    for job in named:
         assert (out / f"{job.name}.html").exists()
         assert "<img onerror" not in (out / f"{job.name}.html").read_text()
 
 
 def test_preview(head, tmp_path):
     scan = save(tmp_path / "scan.nii.gz", head)
-    assert cli.main(["preview", str(scan), "--output-dir", str(tmp_path), "--voxel-size", "8"]) == 0
-    assert (tmp_path / "scan_preview.png").stat().st_size > 10_000
-    assert "scan_preview.png" in (tmp_path / "scan_preview.html").read_text()
+    options = ["--output-dir", str(tmp_path / "out"), "--voxel-size", "8"]
+    assert cli.main(["preview", str(scan), *options]) == 0
+    assert (tmp_path / "out").is_dir()
+    (picture,), (page,) = (list((tmp_path / "out").glob(f"scan_*.{e}")) for e in ("png", "html"))
+    assert picture.stat().st_size > 10_000 and picture.name in page.read_text()
 
 
 def test_maps_of_chosen_sources_only(head, model_path, tmp_path):
@@ -196,7 +199,10 @@ def test_maps_of_chosen_sources_only(head, model_path, tmp_path):
     options = ["--output-dir", str(tmp_path / "out"), "--model", str(model_path), "--sources"]
     for chosen in (["blur"], ["blur", "noise"]):  # the second call adds what is missing
         assert cli.main(["score", str(scan), *options, *chosen]) == 0
-        names = {path.name for path in (tmp_path / "out/scan").glob("*variance*.nii.gz")}
+        names = {
+            re.sub("_[0-9a-f]{8}_", "_", p.name)
+            for p in (tmp_path / "out").glob("scan_*/*variance*.nii.gz")
+        }
         wanted = {f"scan_stat-variance_desc-{n}_statmap.nii.gz" for n in ("task", "total", *chosen)}
         assert names == wanted
     assert len(group.read_records(tmp_path / "out")[0]["scores"]) == 7

@@ -69,7 +69,10 @@ def test_a_bare_environment_will_do(scan, model_path, tmp_path):
         env=environment,
     )
     assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr and (tmp_path / "out/scan/scan.json").exists()
+    assert (
+        "Traceback" not in done.stderr
+        and len(list((tmp_path / "out").glob("scan_*/scan_*[0-9a-f].json"))) == 1
+    )
 
 
 def test_a_reader_that_goes_away_costs_no_record(scan, model_path, tmp_path):
@@ -79,7 +82,10 @@ def test_a_reader_that_goes_away_costs_no_record(scan, model_path, tmp_path):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     process.stdout.close()
     _, errors = process.communicate()
-    assert "Traceback" not in errors and (tmp_path / "out/scan/scan.json").exists()
+    assert (
+        "Traceback" not in errors
+        and len(list((tmp_path / "out").glob("scan_*/scan_*[0-9a-f].json"))) == 1
+    )
 
 
 def test_paths_may_be_relative_and_odd(scan, model_path, tmp_path):
@@ -88,7 +94,7 @@ def test_paths_may_be_relative_and_odd(scan, model_path, tmp_path):
     (odd / "link.nii").symlink_to(scan)
     done = call(["score", "link.nii", "--output-dir", "./out put", "--model", model_path], odd)
     assert done.returncode == 0, done.stderr
-    assert (odd / "out put" / "link" / "link.json").exists()
+    assert len(list((odd / "out put").glob("link_*/link_*[0-9a-f].json"))) == 1
 
 
 def test_ctrl_c_keeps_what_was_scored(head, model_path, tmp_path):

@@ -17,7 +17,7 @@ from qc_jax.scoring import group, iqms
 def records():
     """Ten scans, the last of them refused, the first far out."""
     made = [
-        study.record(np.random.default_rng(0), index, refused=index == 9) for index in range(10)
+        study.generated(np.random.default_rng(0), index, refused=index == 9) for index in range(10)
     ]
     made[0]["scores"]["blur"] = 50.0
     return made
@@ -77,7 +77,7 @@ def test_participants_that_are_no_table(content, reason, tmp_path):
 
 def test_a_large_study_is_counted_and_not_drawn_scan_by_scan(tmp_path):
     rng = np.random.default_rng(0)
-    made = [study.record(rng, index, refused=index % 100 == 0) for index in range(5000)]
+    made = [study.generated(rng, index, refused=index % 100 == 0) for index in range(5000)]
     made[7]["predicted_dice"] = 0.01
     group.write_group(tmp_path, made)
     page = (tmp_path / "group_T1w.html").read_text()

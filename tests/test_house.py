@@ -19,6 +19,8 @@ FLOORS = (
     ("qc_jax.network",),
     ("qc_jax.training", "qc_jax.data", "qc_jax.models"),
     ("qc_jax.scoring",),
+    ("qc_jax.terminal",),
+    ("qc_jax.commands",),
     ("qc_jax.cli",),
     ("experiments",),
 )

@@ -8,6 +8,7 @@ allocates whatever a header asks for and maps files into memory.
 """
 
 import os
+import re
 import stat
 import struct
 import zlib
@@ -27,13 +28,13 @@ _CHUNK = 2**16
 
 
 def is_nifti(path: Path) -> bool:
-    """By its name."""
-    return path.name.endswith(SUFFIXES)
+    """By its name, whatever the case of its ending; a hidden file is none."""
+    return path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".")
 
 
 def stem(path: Path) -> str:
     """File name without `.nii` or `.nii.gz`."""
-    return path.name.removesuffix(".gz").removesuffix(".nii")
+    return re.sub(r"(\.nii)?(\.gz)?$", "", path.name, flags=re.IGNORECASE)
 
 
 def read_volume(path: Path) -> tuple[np.ndarray, np.ndarray]:
