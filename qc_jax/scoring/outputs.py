@@ -112,6 +112,7 @@ def claim(output: Path) -> None:
       OutputError: it belongs to another, or cannot be written.
     """
     ownership.check_folder(output)
+    ownership.check_unclaimed(output)
     path, maker = output / _DESCRIPTION, {"Name": ownership.TOOL, "Version": qc_jax.__version__}
     if not path.exists():
         description: dict[str, Any] = {

@@ -48,7 +48,14 @@ def check_folder(folder: Path) -> None:
                 f"{folder} lies within {below} of the data set {parent}; name a folder of its own "
                 "for the output"
             )
-    if folder.is_dir() and any(path.is_dir() for path in folder.glob("sub-*")):
+
+
+def check_unclaimed(folder: Path) -> None:
+    """Raises OutputError where an output folder would be made of somebody's data: folders of
+    subjects without a description."""
+    if (folder / _DESCRIPTION).exists() or not folder.is_dir():
+        return
+    if any(path.is_dir() for path in folder.glob("sub-*")):
         raise OutputError(
             f"{folder} holds folders of subjects and no {_DESCRIPTION} of {TOOL}: it may be "
             "somebody else's data; name another folder for the output"

@@ -210,28 +210,45 @@ def main() -> None:
         message = json.loads(line)
         fields = message["job"]
         job = Job(**fields | {"scan": Path(fields["scan"]), "folder": Path(fields["folder"])})
-        contents = record.look(job.scan)
-        refuse = functools.partial(record.refusal, job, model, contents)
         try:
-            made = score_one(
+            made = record_for(
                 job,
-                contents,
                 Path(message["output"]),
                 model,
                 message["sources"],
                 lambda share: say(progress=share),
             )
-        except UnreadableError as error:
-            made = refuse(str(error), passing=True)
-        except ScanError as error:
-            made = refuse(str(error))
         except QcJaxError as error:
             say(cannot_write=str(error))
-            continue
-        except Exception as error:  # whatever one scan does, the others are scored
-            reason = f"{job.scan} could not be scored: {type(error).__name__}: {one_line(error)}"
-            made = refuse(reason, passing=True)
-        say(record=made)
+        else:
+            say(record=made)
+
+
+def record_for(
+    job: Job,
+    output: Path,
+    model: Model,
+    sources: Sequence[str],
+    progress: Callable[[float], None],
+) -> dict[str, Any]:
+    """The record of a scan, scored or refused, whatever is wrong with it.
+
+    Raises:
+      OutputError: its files cannot be written.
+    """
+    contents = record.look(job.scan)
+    refuse = functools.partial(record.refusal, job, model, contents)
+    try:
+        return score_one(job, contents, output, model, sources, progress)
+    except UnreadableError as error:
+        return refuse(str(error), passing=True)
+    except ScanError as error:
+        return refuse(str(error))
+    except QcJaxError:
+        raise
+    except Exception as error:  # whatever one scan does, the others are scored
+        reason = f"{job.scan} could not be scored: {type(error).__name__}: {one_line(error)}"
+        return refuse(reason, passing=True)
 
 
 def _end_with(parent: int) -> None:
