@@ -191,9 +191,12 @@ def _score_jobs(jobs, output: Path, arguments: _Common) -> list[dict[str, Any]]:
         TimeRemainingColumn,
     )
 
+    from qc_jax import devices
     from qc_jax.models import load_model
     from qc_jax.scoring import cluster, outputs, record, study, worker
 
+    if (wrong := devices.what_is_wrong()) != "":
+        raise ConfigError(wrong)
     if arguments.slurm_jobs < 1:
         raise ConfigError(f"--slurm-jobs {arguments.slurm_jobs}: at least 1 is meant")
     limits = worker.Limits(arguments.time_limit, arguments.memory_limit)

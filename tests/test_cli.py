@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from unittest import mock
 
 import nibabel as nib
 import numpy as np
@@ -13,7 +14,7 @@ import pandas as pd
 import pytest
 
 import qc_jax
-from qc_jax import cli
+from qc_jax import cli, commands, devices
 from qc_jax.scoring import group, jobs
 
 AFFINE = np.array([[-8.0, 0, 0, 90], [0, 0, 8, -110], [0, 8, 0, -70], [0, 0, 0, 1]])
@@ -225,6 +226,14 @@ def test_models_are_listed(model_path, capsys):
         (["score", "a.nii", "--model", "none.safetensors"], 3, "none.safetensors is missing"),
         (["score", "a.nii", "--output-dir", "file", "--model", "MODEL"], 4, "file is a file"),
         ([".", "empty", "group"], 2, "no scored scans"),
+        ([".", ".", "group"], 4, "is the BIDS folder itself"),
+        (["score", "a.nii", "--time-limit", "nan", "--model", "MODEL"], 2, "--time-limit nan"),
+        (["score", "a.nii", "--time-limit", "0", "--model", "MODEL"], 2, "--time-limit 0"),
+        (["score", "a.nii", "--memory-limit", "-1", "--model", "MODEL"], 2, "--memory-limit -1"),
+        (["score", "a.nii", "--slurm-jobs", "0", "--model", "MODEL"], 2, "--slurm-jobs 0"),
+        (["preview", "a.nii", "--voxel-size", "0"], 2, "--voxel-size 0"),
+        (["preview", "a.nii", "--voxel-size", "nan"], 2, "--voxel-size nan"),
+        (["preview", "a.nii", "--seed", "-1"], 2, "--seed -1"),
     ],
 )
 def test_wrong_usage(arguments, code, reason, model_path, tmp_path, monkeypatch, capsys):
@@ -234,6 +243,23 @@ def test_wrong_usage(arguments, code, reason, model_path, tmp_path, monkeypatch,
     assert cli.main([str(model_path) if a == "MODEL" else a for a in arguments]) == code
     message = capsys.readouterr().err
     assert reason in message and message.startswith("error: ") and message.count("\n") == 1
+
+
+def test_what_nobody_foresaw_has_a_code_of_its_own(monkeypatch, capsys):
+    monkeypatch.setattr(commands, "run", mock.Mock(side_effect=AssertionError("a\nb")))
+    assert cli.main(["score", "a.nii"]) == 70
+    message = capsys.readouterr().err
+    assert message.startswith("error: unforeseen") and "AssertionError: a b" in message
+    assert message.count("\n") == 1
+    monkeypatch.setenv("QC_JAX_DEBUG", "1")
+    assert cli.main(["score", "a.nii"]) == 70 and "Traceback" in capsys.readouterr().err
+
+
+def test_a_device_that_is_not_there(monkeypatch, capsys):
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    monkeypatch.setattr(devices.jax, "devices", mock.Mock(side_effect=AssertionError))
+    assert cli.main(["score", "a.nii"]) == 2
+    assert capsys.readouterr().err.startswith("error: JAX_PLATFORMS=cuda: jax finds no such device")
 
 
 def test_json_lines_for_machines(head, model_path, tmp_path, capsys):
