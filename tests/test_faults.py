@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 import qc_jax
-from experiments.faults import scoring, training
+from experiments.faults import scoring, study, training
 
 ROOT = Path(qc_jax.__file__).parents[1]
 
@@ -24,6 +24,12 @@ def test_every_bad_scan_is_refused_and_every_awkward_one_scored(head, model_path
     assert found["wrong"] == [] and found["records_lost"] == 0 and found["exit_code"] == 1
     assert found["refused_rightly"] > 65 and found["scored_rightly"] > 50
     assert found["gigabytes"] < 2
+
+
+@pytest.mark.slow
+def test_what_surrounds_the_scans_of_a_study(head, model_path, tmp_path):
+    found = study.try_situations(tmp_path, head, model_path)
+    assert found["wrong"] == [] and found["situations"] > 40
 
 
 @pytest.mark.slow
