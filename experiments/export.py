@@ -51,6 +51,7 @@ def export(arguments: Arguments) -> None:
         config.subjects,
         config.seed,
         cache.default_folder(),
+        config.grey_matter_labels,
     )
     split = json.loads((arguments.run_dir / "splits.json").read_text())
     held_back = [subject for subject in subjects if subject.name in split["validation"]]

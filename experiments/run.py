@@ -99,6 +99,7 @@ def run(arguments: Arguments) -> None:
         config.subjects,
         config.seed,
         cache.default_folder(),
+        config.grey_matter_labels,
     )
     with contextlib.ExitStack() as stack:
 
