@@ -17,6 +17,10 @@ class ScanError(ConfigError):
     """A scan that cannot be used: the training stops, the scorer goes on with the others."""
 
 
+class UnreadableError(ScanError):
+    """A scan that cannot be read now, and may be another time."""
+
+
 class CheckpointError(QcJaxError):
     """A model or checkpoint that is missing, unreadable or not of this run."""
 
@@ -33,3 +37,12 @@ class DivergedError(QcJaxError):
     """Training produced numbers that are not finite."""
 
     exit_code = 5
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an exception without its new lines; its type where it has none."""
+    return " ".join(str(error).split())[:500] or type(error).__name__
+
+
+UNFORESEEN = 70
+"""Exit code of what nobody foresaw (EX_SOFTWARE), which no other end has."""
