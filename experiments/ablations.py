@@ -17,8 +17,9 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from experiments import presets, run, run_folder
-from qc_jax.errors import ConfigError, QcJaxError
+from experiments import command, presets, run, run_folder
+from qc_jax import files
+from qc_jax.errors import ConfigError
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "as shipped": {},
@@ -56,26 +57,24 @@ class Arguments:
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code."""
-    chosen = tyro.cli(Arguments, args=arguments, prog="python -m experiments.ablations")
-    unknown = set(chosen.variants) - set(VARIANTS)
+    return command.call(train_all, Arguments, "experiments.ablations", arguments)
+
+
+def train_all(arguments: Arguments) -> None:
+    """Trains, writes `ablations.json` and prints the table."""
+    unknown = sorted(set(arguments.variants) - set(VARIANTS))
     if unknown:
-        print(f"error: no variant {unknown.pop()!r}; there are {list(VARIANTS)}", file=sys.stderr)
-        return 2
+        raise ConfigError(f"no variant {unknown[0]!r}; there are {list(VARIANTS)}")
     found = {}
-    for name in dict.fromkeys((FIRST, *chosen.variants)):
-        folder = chosen.output_dir / folder_name(name)
-        config = config_of(name, chosen.steps, chosen.draws)
-        try:
-            if not folder.exists():
-                take_over(chosen.demo, folder, set(VARIANTS[name]))
-            run.run(run.Arguments(config, "all", "demo", str(folder)))
-        except QcJaxError as error:
-            print(f"error: {name}: {error}", file=sys.stderr)
-            return error.exit_code
+    for name in dict.fromkeys((FIRST, *arguments.variants)):
+        folder = arguments.output_dir / folder_name(name)
+        if not folder.exists():
+            take_over(arguments.demo, folder, set(VARIANTS[name]))
+        config = config_of(name, arguments.steps, arguments.draws)
+        run.run(run.Arguments(config, "all", "demo", str(folder)))
         found[name] = summarise(folder)
-        run_folder.write_json(chosen.output_dir / "ablations.json", found)
+        files.write_json(arguments.output_dir / "ablations.json", found)
     print_table(found)
-    return 0
 
 
 def folder_name(variant: str) -> str:
@@ -101,8 +100,10 @@ def take_over(demo: Path, folder: Path, changed: set[str]) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     for stage in ("task", "teachers"):
         shutil.copytree(demo / stage, partial / stage)
+    if (demo / "data.json").exists():
+        shutil.copy(demo / "data.json", partial)
     taken = {stage: summary[stage] for stage in ("task", "teachers")}
-    run_folder.write_json(partial / "summary.json", taken)
+    files.write_json(partial / "summary.json", taken)
     partial.rename(folder)
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments import limits
 from experiments.presets import Config
 from qc_jax import data, training
 from qc_jax.augment import ALL_SOURCES, Source
@@ -35,6 +36,7 @@ def chosen_sources(config: Config) -> tuple[Source, ...]:
 
 def check(config: Config) -> None:
     """Raises ConfigError for values that cannot work together."""
+    limits.check(config)
     chosen_sources(config)
     try:
         check_divisible(config.patch, config.depth)
@@ -44,20 +46,6 @@ def check(config: Config) -> None:
         raise ConfigError(
             f"--patch {config.patch} is larger than --field-of-view {config.field_of_view}"
         )
-    for name in (
-        "batch_size",
-        "patches_per_scan",
-        "patch_candidates",
-        "base_features",
-        "depth",
-        "log_every",
-    ):
-        if getattr(config, name) < 1:
-            raise ConfigError(f"--{name.replace('_', '-')} has to be at least 1")
-    if not 0 <= config.artefact_rate < 1:
-        raise ConfigError("--artefact-rate has to lie in [0, 1)")
-    if not 0 <= config.overlap < 1:
-        raise ConfigError("--overlap has to lie in [0, 1)")
 
 
 def network_of(config: Config, num_sources: int) -> UNet:

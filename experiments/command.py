@@ -1,14 +1,22 @@
 """A module as a command: its arguments, its errors in one sentence, its exit code."""
 
+import contextlib
+import errno
+import os
 import sys
+import traceback
 from collections.abc import Callable
 from typing import TypeVar
 
 import tyro
 
-from qc_jax.errors import QcJaxError
+from experiments import limits
+from qc_jax.errors import UNFORESEEN, ConfigError, OutputError, QcJaxError, one_line
 
 Arguments = TypeVar("Arguments")
+
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
+_INTERRUPTED = 130
 
 
 def call(
@@ -16,6 +24,7 @@ def call(
     kind: type[Arguments],
     module: str,
     arguments: list[str] | None,
+    **ranges: tuple[float, float],
 ) -> int:
     """Calls `function` with what the command line says, and returns the exit code.
 
@@ -24,11 +33,71 @@ def call(
       kind: dataclass of its arguments, whose docstring is the help text.
       module: for `python -m`.
       arguments: those of the process by default.
+      ranges: of numbers that have another one here than in `limits`.
     """
     parsed = tyro.cli(kind, args=arguments, prog=f"python -m {module}")
-    try:
+
+    def work() -> None:
+        limits.check(parsed, **ranges)
         function(parsed)
+
+    return exit_code_of(work)
+
+
+def exit_code_of(work: Callable[[], int | None]) -> int:
+    """Calls `work`, says in one sentence what it raised, and returns the exit code.
+
+    Where `QC_JAX_DEBUG` is set, the traceback of what nobody foresaw follows.
+    """
+    try:
+        return work() or 0
     except QcJaxError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+        return _said(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _said("interrupted; run the same command to go on", _INTERRUPTED)
+    except MemoryError:
+        return _said(
+            "the memory of this machine is too small; use fewer or smaller scans, a larger "
+            "--voxel-size or a smaller --field-of-view",
+            ConfigError.exit_code,
+        )
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
+            return _said(f"{error.filename or 'output'}: {error.strerror}", OutputError.exit_code)
+        device = _what_is_wrong_with_the_device(error)
+        if device:
+            return _said(device, ConfigError.exit_code)
+        if os.environ.get("QC_JAX_DEBUG"):
+            traceback.print_exc()
+        return _said(
+            f"unforeseen, {type(error).__name__}: {one_line(error)}; QC_JAX_DEBUG=1 shows where: "
+            "please report it",
+            UNFORESEEN,
+        )
+
+
+def _said(sentence: str, code: int) -> int:
+    with contextlib.suppress(OSError, ValueError):  # nobody listens, or the disk is full
+        print(f"error: {sentence}", file=sys.stderr)
+    return code
+
+
+def _what_is_wrong_with_the_device(error: Exception) -> str:
+    """In one sentence, where it is the device; jax says so in errors of many types, one of them
+    without a word."""
+    if "RESOURCE_EXHAUSTED" in str(error):
+        return (
+            "the memory of the device is too small; use a smaller --batch-size, --patch or "
+            "--base-features"
+        )
+    import jax
+
+    try:
+        jax.devices()
+    except Exception as found:
+        wanted = os.environ.get("JAX_PLATFORMS", "")
+        return (
+            f"JAX_PLATFORMS={wanted}: jax finds no such device ({one_line(found)}); unset it to "
+            "take what there is, or install jax for this device (requirements-gpu.txt)"
+        )
+    return ""

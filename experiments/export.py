@@ -4,7 +4,6 @@ A run writes `student.safetensors` by itself, calibrated on few scans; this draw
 """
 
 import dataclasses
-import json
 import sys
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import tyro
 
 from experiments import command
 from experiments.presets import Config
-from qc_jax.errors import CheckpointError, ConfigError
+from qc_jax.errors import CheckpointError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,11 +33,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def export(arguments: Arguments) -> None:
     """Reads the run, scores validation scans, writes weights and calibration."""
-    from experiments import build, evaluate, train
+    from experiments import build, evaluate, run_folder, train
     from qc_jax import data
     from qc_jax.data import cache
 
-    config = read_config(arguments.run_dir)
+    config = run_folder.read_config(arguments.run_dir)
+    build.check(config)
     sources = build.chosen_sources(config)
     params = train.load_params(config, arguments.run_dir, "student", len(sources), None)
     if params is None:
@@ -51,8 +51,11 @@ def export(arguments: Arguments) -> None:
         config.subjects,
         config.seed,
         cache.default_folder(),
+        config.grey_matter_labels,
     )
-    split = json.loads((arguments.run_dir / "splits.json").read_text())
+    names = [subject.name for subject in subjects]
+    split = data.read_split(arguments.run_dir / "splits.json", names)
+    run_folder.check_data(arguments.run_dir, subjects)
     held_back = [subject for subject in subjects if subject.name in split["validation"]]
     model = build.model_of(config, arguments.output, params, sources)
     # Other draws than those by which the run was judged.
@@ -88,25 +91,6 @@ def write_weights(config: Config, model, scored):
     several = len({scan.subject for scan in scored}) > 1
     known = calibration.fit(scored, model.description.sources) if several else {}
     return save_model(model.path, model.description, model.params, training_facts, known)
-
-
-def read_config(folder: Path) -> Config:
-    """The configuration of a run.
-
-    Raises:
-      ConfigError: missing, or of another version of this package.
-    """
-    path = folder / "config.json"
-    try:
-        fields = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}); name a run folder") from error
-    names = {field.name for field in dataclasses.fields(Config)}
-    if set(fields) != names:
-        raise ConfigError(
-            f"{path} is of another version: {', '.join(sorted(set(fields) ^ names))} differ"
-        )
-    return Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments import run_folder
-from qc_jax import data
+from qc_jax import data, files
+from qc_jax.errors import ConfigError
 
 
 def folder_for(parent: Path, subjects: Sequence[data.Subject], *known_by: Any) -> Path:
@@ -15,13 +15,23 @@ def folder_for(parent: Path, subjects: Sequence[data.Subject], *known_by: Any) -
     heads = [hashlib.sha256(subject.fractions).hexdigest() for subject in subjects]
     text = repr([*known_by, *heads])
     folder = parent / hashlib.sha256(text.encode()).hexdigest()[:16]
-    folder.mkdir(parents=True, exist_ok=True)
+    with files.writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def load_or_make(folder: Path, name: str, make: Callable[[], Any]) -> Any:
-    """What `make` returned, made of lists, dictionaries, texts and numbers, now or before."""
+    """What `make` returned, made of lists, dictionaries, texts and numbers, now or before.
+
+    Raises:
+      ConfigError: what was kept is damaged.
+    """
     path = folder / f"{name}.json"
     if not path.exists():
-        run_folder.write_json(path, make())
-    return json.loads(path.read_text())
+        files.write_json(path, make())
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ConfigError(
+            f"{path} is damaged ({error}); remove it to have it made again"
+        ) from error

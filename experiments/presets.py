@@ -20,6 +20,9 @@ class Config:
     data: str = ""
     """Images and labels: empty for the embedded population, DIR for pairs (BIDS or plain),
     labels:DIR for label maps with FreeSurfer's numbers, from which images are drawn."""
+    grey_matter_labels: tuple[int, ...] = ()
+    """Numbers that are grey matter in the labels of --data=DIR, say 2 for those of FSL FAST; needed
+    where the numbers can be read in several ways and no *_dseg.tsv says what they mean."""
     split: str = ""
     """JSON file with the subjects' names for train, validation and test; empty for 80/10/10."""
     sources: tuple[str, ...] = ("spike", "noise", "blur", "wrap")

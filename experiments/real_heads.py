@@ -6,7 +6,6 @@ would.  Where grey-matter labels lie beside a scan, its segmentation is compared
 
 import collections
 import dataclasses
-import hashlib
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,9 +19,9 @@ from rich.progress import track
 from rich.table import Table
 
 import qc_jax
-from experiments import command, kept, run_folder
+from experiments import command, kept
 from experiments.evidence.measurements import randomness_of
-from qc_jax import augment, scoring
+from qc_jax import augment, files, scoring
 from qc_jax.augment import Source
 from qc_jax.data import cache, nifti, pairs
 from qc_jax.errors import ConfigError
@@ -117,7 +116,7 @@ def run(arguments: Arguments) -> None:
     number = len(arguments.scans) * len(versions)
     rows = list(track(found, "scans", number, console=Console(stderr=True)))
     content = {"model_sha256": model.sha256, "seed": arguments.seed, "scans": rows}
-    run_folder.write_json(arguments.output_dir / "real_heads.json", content)
+    files.write_json(arguments.output_dir / "real_heads.json", content)
     for part in (table_of_clean(rows), table_of_artefacts(rows), in_one_sentence(rows)):
         Console().print(part)
 
@@ -166,8 +165,7 @@ def read(scan: Path) -> Head:
         (data, affine), grey_matter = nifti.read_volume(scan), None
     nifti.check_scan(scan, data, affine)
     image = np.asarray(augment.rescale(from_zero(data)))
-    files = [path for path in (scan, label) if path]
-    digests = tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
+    digests = tuple(files.sha256(path) for path in (scan, label) if path)
     return Head(scan.name, image, affine, grey_matter, digests)
 
 

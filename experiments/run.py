@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import errno
 import importlib.metadata
 import sys
 import time
@@ -11,10 +10,10 @@ from typing import Annotated, Literal
 
 import tyro
 
+from experiments import command, limits
 from experiments.presets import PRESETS, Config, Stage
-from qc_jax.errors import ConfigError, OutputError, QcJaxError
-
-_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
+from experiments.signals import Stop, stop_on_signal
+from qc_jax.errors import ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,18 +45,7 @@ class Arguments:
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        parsed = parse(arguments)
-        run(parsed)
-    except QcJaxError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except OSError as error:
-        if error.errno not in _CANNOT_WRITE:
-            raise
-        print(f"error: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)
-        return OutputError.exit_code
-    return 0
+    return command.exit_code_of(lambda: run(parse(arguments)))
 
 
 def parse(arguments: list[str]) -> Arguments:
@@ -75,11 +63,21 @@ def parse(arguments: list[str]) -> Arguments:
 
 def run(arguments: Arguments) -> None:
     """Does what the arguments say."""
+    limits.check(arguments)
+    limits.check(arguments.config)
+    if arguments.process >= arguments.processes:
+        raise ConfigError(
+            f"--process {arguments.process}: they are counted from 0 to {arguments.processes - 1}"
+        )
+    with stop_on_signal() as stop:
+        _run(arguments, stop)
+
+
+def _run(arguments: Arguments, stop: Stop) -> None:
     # jax and all that needs it are imported here, so that --help and usage errors are quick.
     from rich.console import Console
 
-    from experiments import build, hosts, run_folder
-    from experiments.signals import stop_on_signal
+    from experiments import build, hosts, machine, run_folder
     from qc_jax import data
     from qc_jax.data import cache
 
@@ -99,6 +97,7 @@ def run(arguments: Arguments) -> None:
         config.subjects,
         config.seed,
         cache.default_folder(),
+        config.grey_matter_labels,
     )
     with contextlib.ExitStack() as stack:
 
@@ -108,12 +107,19 @@ def run(arguments: Arguments) -> None:
 
         hosts.first(claim, "the folder is claimed")
         run_folder.claim(folder, config)
-        stop = stack.enter_context(stop_on_signal())
+        if hosts.is_first() and arguments.stage != "evaluate":
+            run_folder.compare_machine(folder, machine.facts())
         _run_stages(arguments.stage, config, folder, subjects, console, stop)
     if arguments.coordinator:
         print(f"trained; to measure it: --stage=evaluate --run-dir={folder}, in one process")
         return
-    _print_table(run_folder.read_summary(folder), Console())
+    try:
+        _print_table(run_folder.read_summary(folder), Console())
+    except (KeyError, StopIteration) as error:
+        raise ConfigError(
+            f"{folder / 'summary.json'} is not complete; remove it, and --stage=evaluate measures "
+            "again"
+        ) from error
     print(f"summary: {folder / 'summary.json'}   figures: {folder / 'figures'}")
 
 
@@ -121,8 +127,8 @@ def _run_stages(last: Stage, config: Config, folder: Path, subjects, console, st
     """Trains and evaluates all stages up to the last, as far as that was not done before."""
     import jax
 
-    from experiments import build, hosts, run_folder, train
-    from qc_jax import data, training
+    from experiments import build, hosts, machine, run_folder, train
+    from qc_jax import data, files, training
 
     started = time.monotonic()
     sources = build.chosen_sources(config)
@@ -131,7 +137,12 @@ def _run_stages(last: Stage, config: Config, folder: Path, subjects, console, st
         wanted_split = data.read_split(Path(config.split), names)
     else:
         wanted_split = data.split_subjects(names, config.seed)
-    hosts.first(lambda: run_folder.split(folder, wanted_split), "the split is written")
+
+    def keep():
+        run_folder.split(folder, wanted_split)
+        run_folder.check_data(folder, subjects)
+
+    hosts.first(keep, "the split is written")
     split = run_folder.split(folder, wanted_split)
     part = {
         name: [subject for subject in subjects if subject.name in members]
@@ -186,11 +197,11 @@ def _run_stages(last: Stage, config: Config, folder: Path, subjects, console, st
     else:
         summary = run_folder.read_summary(folder)
         summary["seconds"] = summary.get("seconds", 0.0) + time.monotonic() - started
-        summary["device"] = _device()
+        summary["device"] = machine.device()
         summary["versions"] = {
             name: importlib.metadata.version(name) for name in ("qc_jax", "jax", "flax", "optax")
         }
-        run_folder.write_json(folder / "summary.json", summary)
+        files.write_json(folder / "summary.json", summary)
 
 
 def _sources_of(stage: str, sources):
@@ -214,7 +225,7 @@ def _evaluate(config, folder, stage, params, subjects, sources, console, stop) -
     import numpy as np
 
     from experiments import build, evaluate, export, figures, run_folder
-    from qc_jax import augment, data
+    from qc_jax import augment, data, files
     from qc_jax.scoring import preview, scan
 
     begun = time.monotonic()
@@ -252,7 +263,7 @@ def _evaluate(config, folder, stage, params, subjects, sources, console, stop) -
             "severity_spearman": evaluate.severity_spearman(scored, source.name, 1),
             "dice": evaluate.mean_dice(scored),
         }
-    run_folder.write_json(folder / "summary.json", summary)
+    files.write_json(folder / "summary.json", summary)
 
     (folder / "figures").mkdir(exist_ok=True)
     _, clean, labels = next(data.clean_scans(subjects[:1], config.seed))
@@ -297,13 +308,6 @@ def _print_table(summary: dict, console) -> None:
         for row, values in matrix.items():
             table.add_row(row, *(f"{values[name]:.2f}" for name in columns))
         console.print(table)
-
-
-def _device() -> str:
-    import jax
-
-    device = jax.devices()[0]
-    return f"{len(jax.devices())} x {device.device_kind} ({device.platform})"
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """Trains the network of one stage: data, network, frozen networks, step, checkpoint, loop."""
 
+import contextlib
 import hashlib
+import io
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jax
@@ -127,18 +129,20 @@ def train_stage(
     )
     with (
         manager,
-        SummaryWriter(
-            str(folder / "tensorboard" / stage), write_to_disk=hosts.is_first()
-        ) as writer,
+        _tensorboard(folder / "tensorboard" / stage) as writer,
         Progress(*columns, console=console, disable=not hosts.is_first()) as progress,
     ):
         line = progress.add_task(stage, total=steps, completed=first, numbers="compiling")
         since, since_step, skipped = time.monotonic(), first, 0
+        # While the first step is compiled nothing can be lost, but by the other processes.
+        stop.at_stake = parts > 1
         for step in range(first + 1, steps + 1):
             batch = next(iterator)
             drawn = batch["subject"]
             state, metrics = step_function(state, key, training.sharded(mesh, batch))
-            if metrics.pop("finite"):
+            finite = bool(metrics.pop("finite"))  # from here on the step is done
+            stop.at_stake = True
+            if finite:
                 skipped = 0
             else:
                 skipped += 1
@@ -175,9 +179,23 @@ def train_stage(
             if step % config.checkpoint_every == 0 or step == steps or stopped:
                 position = {"iterator": iterator.get_state(), "learnt_from": learnt_from}
                 checkpoints.save(manager, state, position)
+                stop.at_stake = parts > 1
             if stopped:
                 stop.end()
     return _on_this_process(state.params)
+
+
+@contextlib.contextmanager
+def _tensorboard(folder: Path) -> Iterator[SummaryWriter]:
+    """Curves for TensorBoard, written by the first process."""
+    writer = SummaryWriter(str(folder), write_to_disk=hosts.is_first())
+    try:
+        with writer:
+            yield writer
+    except OSError:
+        # tensorboardX 2.6 closes once more at exit, and would end in a traceback there.
+        writer.file_writer.event_writer = io.StringIO()
+        raise
 
 
 def _on_this_process(params):

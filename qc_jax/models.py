@@ -1,7 +1,7 @@
 """Trained students as files: weights in safetensors, and beside them what their scores mean.
 
 `NAME.safetensors` holds the parameters, `NAME.json` the network's shape, the training, the SHA-256
-of the weights, and the calibration (see `scoring.calibration`).
+of the weights, the calibration (see `scoring.calibration`), and the SHA-256 of all of that.
 """
 
 import dataclasses
@@ -17,42 +17,16 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
-from qc_jax.errors import CheckpointError, OutputError
-from qc_jax.network import UNet
+from qc_jax import descriptions, files
+from qc_jax.descriptions import Description
+from qc_jax.errors import CheckpointError
+
+__all__ = ["DEFAULT", "Description", "Model", "load_model", "save_model"]
 
 DEFAULT = Path(__file__).parent / "weights" / "student.safetensors"
 """The weights in the package; `weights/MODEL_CARD.md` describes them."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Description:
-    """What has to be known of a network to use it.
-
-    Attributes:
-      sources: artefacts whose variances it predicts, in the order of its channels.
-      base_features, depth, level_head: of the `UNet`.
-      patch: voxels of a window.
-      voxel_size: in mm.
-      field_of_view: voxels of a whole scan.
-    """
-
-    sources: tuple[str, ...]
-    base_features: int
-    depth: int
-    level_head: bool
-    patch: tuple[int, int, int]
-    voxel_size: float
-    field_of_view: tuple[int, int, int]
-
-    @property
-    def network(self) -> UNet:
-        """The student."""
-        return UNet(
-            num_sources=len(self.sources),
-            base_features=self.base_features,
-            depth=self.depth,
-            level_head=self.level_head,
-        )
+_FIELDS = ("sha256", "description", "training", "calibration")
+_SUM = "facts_sha256"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,10 +60,19 @@ def save_model(
     """Writes the weights and, beside them, all the rest.
 
     Raises:
+      CheckpointError: a description or calibration that no network can have.
       OutputError: the folder cannot be written.
     """
-    flat = flax.traverse_util.flatten_dict(params, sep="/")
-    weights = save_safetensors({name: np.asarray(value) for name, value in flat.items()})
+    flat = {
+        name: _plain(np.asarray(value))
+        for name, value in flax.traverse_util.flatten_dict(params, sep="/").items()
+    }
+    try:
+        descriptions.check_description(description)
+        descriptions.check_calibration(calibration, description.sources)
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not written: {error}") from error
+    weights = save_safetensors(flat)
     sha256 = hashlib.sha256(weights).hexdigest()
     facts = {
         "sha256": sha256,
@@ -97,18 +80,16 @@ def save_model(
         "training": training,
         "calibration": calibration,
     }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for target, content in (
-            (path, weights),
-            (path.with_suffix(".json"), (json.dumps(facts, indent=1) + "\n").encode()),
-        ):
-            partial = target.with_name(target.name + ".tmp")
-            partial.write_bytes(content)
-            partial.replace(target)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror})") from error
+    facts[_SUM] = descriptions.digest(facts)
+    files.write_bytes(path, weights)
+    files.write_json(path.with_suffix(".json"), facts)
     return Model(path, sha256, description, params, training, calibration)
+
+
+def _plain(array: np.ndarray) -> np.ndarray:
+    """Row by row and in the machine's byte order: safetensors takes the bytes as they lie, so that
+    a transposed view would be written scrambled."""
+    return np.asarray(array, array.dtype.newbyteorder("="), order="C")
 
 
 def load_model(path: str | Path | None = None) -> Model:
@@ -119,7 +100,8 @@ def load_model(path: str | Path | None = None) -> Model:
         trained; the weights in the package by default.
 
     Raises:
-      CheckpointError: missing, damaged (the SHA-256 differs), or weights of another network.
+      CheckpointError: missing, damaged (a SHA-256 differs), a description that cannot be true, or
+        weights of another network or that are not finite.
     """
     path = DEFAULT if path is None else Path(path).expanduser()
     if path.is_dir():
@@ -131,13 +113,14 @@ def load_model(path: str | Path | None = None) -> Model:
                 f"{needed} is missing; train a model with "
                 "python -m experiments.run --stage=all, and give its run folder as the model"
             )
+    facts = _read_facts(facts_path)
+    wanted, training, calibration = (facts[k] for k in ("sha256", "training", "calibration"))
     try:
-        facts = json.loads(facts_path.read_text())
-        description = _description(facts["description"])
-        wanted, training, calibration = (facts[k] for k in ("sha256", "training", "calibration"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        description = descriptions.description_of(facts["description"])
+        descriptions.check_calibration(calibration, description.sources)
+    except ValueError as error:
         raise CheckpointError(
-            f"{facts_path} does not describe a model ({type(error).__name__}: {error})"
+            f"{facts_path} does not describe a model ({error}); get it again"
         ) from error
     try:
         weights = path.read_bytes()
@@ -158,17 +141,53 @@ def load_model(path: str | Path | None = None) -> Model:
         lambda: network.init(jax.random.key(0), jax.numpy.zeros((1, *description.patch, 1)))
     )
     expected = flax.traverse_util.flatten_dict(like, sep="/")
-    if {n: v.shape for n, v in flat.items()} != {n: v.shape for n, v in expected.items()}:
+    if _kinds(flat) != _kinds(expected):
         raise CheckpointError(
             f"{path} holds weights of another network than {facts_path} describes"
+        )
+    odd = [name for name, value in flat.items() if not np.isfinite(value).all()]
+    if odd:
+        raise CheckpointError(
+            f"{path} holds weights that are not finite, in {odd[0]}; get it again"
         )
     params = flax.traverse_util.unflatten_dict(flat, sep="/")
     return Model(path, sha256, description, params, training, calibration)
 
 
-def _description(fields: dict[str, Any]) -> Description:
-    names = {field.name for field in dataclasses.fields(Description)}
-    if set(fields) != names:
-        raise KeyError(", ".join(sorted(set(fields) ^ names)))
-    tuples: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()}
-    return Description(**tuples)
+def _kinds(flat: dict[str, Any]) -> dict[str, tuple]:
+    return {name: (value.shape, str(value.dtype)) for name, value in flat.items()}
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    """The JSON beside the weights, whole and unchanged.
+
+    Raises:
+      CheckpointError: it is not.
+    """
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path} does not describe a model ({type(error).__name__}: {error}); get it again"
+        ) from error
+    if not isinstance(facts, dict) or not set(_FIELDS) <= set(facts):
+        raise CheckpointError(
+            f"{path} does not describe a model: {', '.join(_FIELDS)} are not all there; get it "
+            "again"
+        )
+    # Files of version 0.8.1 and earlier have no sum.  They are refused, or taking the sum out would
+    # be enough to have any change accepted, and they are made again in minutes.
+    wanted, weights = facts.pop(_SUM, None), path.with_suffix(".safetensors")
+    if wanted is None:
+        raise CheckpointError(
+            f"{path} has no {_SUM}: it was written by version 0.8.1 or earlier, or changed; write "
+            f"it again with `python -m experiments.export RUN_DIR --output={weights}`"
+        )
+    if descriptions.digest(facts) != wanted:
+        raise CheckpointError(
+            f"{path} does not fit its own {_SUM}: it is damaged or was changed by hand; get it and "
+            "the weights again"
+        )
+    if set(facts) != set(_FIELDS) or not isinstance(facts["training"], dict):
+        raise CheckpointError(f"{path} is of another version of qc_jax; get it again")
+    return facts

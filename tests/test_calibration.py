@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from experiments.faults.tiny import SOURCES, known_scans
+from qc_jax import descriptions
 from qc_jax.errors import ConfigError
 from qc_jax.scoring import calibration
 
@@ -32,6 +33,30 @@ def test_the_cause_is_found_with_its_severity(known, source):
         assert found.sentence.startswith(f"{source}, {word}")
         assert found.percentiles[source] > 99
     assert sum(found.causes.values()) == pytest.approx(1)
+
+
+def test_a_single_source_is_told_from_none():
+    """Of two classes, scikit-learn keeps the coefficients of one."""
+    scans = [
+        dataclasses.replace(s, scores=s.scores[[0, 1 + SOURCES.index("noise")]])
+        for s in known_scans(np.random.default_rng(0), draws=100)
+        if s.artefact in (None, "noise")
+    ]
+    known = calibration.fit(scans, ["noise"])
+    descriptions.check_calibration(json.loads(json.dumps(known)), ["noise"])
+    for log, cause in ((3.9, "noise"), (0.0, "none")):
+        found = calibration.interpret(np.exp([0.0, log]), 0.8, known)
+        assert next(iter(found.causes)) == cause
+        assert sum(found.causes.values()) == pytest.approx(1)
+
+
+def test_a_network_that_finds_no_grey_matter_has_a_calibration():
+    scans = [
+        dataclasses.replace(s, volume=0.0, clean_volume=0.0, volume_uncertainty=0.0)
+        for s in known_scans(np.random.default_rng(0), draws=40)
+    ]
+    known = calibration.fit(scans, SOURCES)
+    descriptions.check_calibration(json.loads(json.dumps(known)), SOURCES)
 
 
 def test_a_clean_scan_has_no_cause(known):

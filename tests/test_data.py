@@ -89,6 +89,8 @@ def test_label_map_to_fractions(tmp_path):
 def test_label_map_does_not_depend_on_its_orientation(tmp_path):
     numbers = np.zeros((40, 40, 40), np.int16)
     numbers[8:30, 10:32, 8:20] = 3
+    numbers[8:30, 10:32, 20:24] = 42
+    numbers[8:12, 10:32, 24:30] = 2
     expected = label_maps.read_label_map(save(tmp_path / "a.nii.gz", numbers), *GRID)
     flipped = np.diag([-1.0, 1, 1, 1])
     flipped[0, 3] = 39
@@ -173,7 +175,7 @@ def test_pairs_that_do_not_match(tmp_path):
         pairs.read_pair(a, save(b, labels, np.diag([2.0, 1, 1, 1])), *grid)
     with pytest.raises(ConfigError, match="no grey matter"):
         pairs.read_pair(a, save(b, 0 * labels), *grid)
-    with pytest.raises(ConfigError, match="holds the number 20000"):
+    with pytest.raises(ConfigError, match="holds the numbers 0 and 20000"):
         pairs.read_pair(a, save(b, 20000 * labels.astype(np.int32)), *grid)
     with pytest.raises(ConfigError, match="constant"):
         pairs.read_pair(save(a, 0 * image), save(b, labels), *grid)

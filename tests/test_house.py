@@ -17,6 +17,7 @@ FLOORS = (
     ("qc_jax.losses",),
     ("qc_jax.conv", "qc_jax.spectrum"),
     ("qc_jax.network",),
+    ("qc_jax.descriptions",),
     ("qc_jax.training", "qc_jax.data", "qc_jax.models"),
     ("qc_jax.scoring",),
     ("qc_jax.terminal",),

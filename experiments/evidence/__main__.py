@@ -38,7 +38,7 @@ class Arguments:
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code."""
-    return command.call(run, Arguments, "experiments.evidence", arguments)
+    return command.call(run, Arguments, "experiments.evidence", arguments, draws=(0, 100_000))
 
 
 def run(arguments: Arguments) -> None:
@@ -53,9 +53,9 @@ def run(arguments: Arguments) -> None:
     )
 
     import qc_jax
-    from experiments import build, kept, run_folder
+    from experiments import build, kept
     from experiments.evidence import figures, measurements, results, simulator, tables
-    from qc_jax import augment, data
+    from qc_jax import augment, data, files
     from qc_jax.data import cache
     from qc_jax.models import load_model
 
@@ -102,7 +102,7 @@ def run(arguments: Arguments) -> None:
         "draws": arguments.draws,
         "seconds": round(time.monotonic() - begun),
     }
-    run_folder.write_json(arguments.output_dir / "evidence.json", evidence)
+    files.write_json(arguments.output_dir / "evidence.json", evidence)
     if rows:
         figures.plot_all(arguments.output_dir, model, rows, evidence, subjects[0], sources)
     for table in tables.all_tables(evidence):

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import kept
-from qc_jax import augment, data, network, spectrum, uncertainty
+from qc_jax import augment, data, files, network, spectrum, uncertainty
 from qc_jax.augment import Source
 from qc_jax.models import Model
 from qc_jax.scoring import scores
@@ -75,11 +75,13 @@ def of_population(
             key = jax.random.fold_in(jax.random.key(seed), index)
             rng = np.random.default_rng([seed, index])
             found = of_head(model, key, rng, fractions, sources, deformation)
-            partial = path.with_suffix(".partial.npz")
-            np.savez(partial, **found._asdict())
-            partial.rename(path)
+            files.write_whole(path, functools.partial(_save, found))
         with np.load(path) as arrays:
             yield Features(**arrays)
+
+
+def _save(found: Features, path: Path) -> None:
+    np.savez(path, **found._asdict())
 
 
 def of_head(

@@ -1,6 +1,5 @@
 """Arrays that are dear to make, kept beside a checksum."""
 
-import hashlib
 import os
 import warnings
 from collections.abc import Callable
@@ -9,7 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from qc_jax.errors import OutputError
+from qc_jax import files
 
 
 def load_or_make(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
@@ -24,20 +23,12 @@ def load_or_make(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
     """
     checksum_path = path.with_suffix(".sha256")
     if path.exists() and checksum_path.exists():
-        if hashlib.sha256(path.read_bytes()).hexdigest() == checksum_path.read_text():
+        if files.sha256(path) == checksum_path.read_text(errors="replace"):
             return np.load(path)
         warnings.warn(f"{path} does not match its checksum and is made again", stacklevel=2)
     array = make()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.tmp")
-        with partial.open("wb") as file:
-            np.save(file, array)
-        checksum = hashlib.sha256(partial.read_bytes()).hexdigest()
-        partial.replace(path)
-        checksum_path.write_text(checksum)
-    except OSError as error:
-        raise OutputError(f"{path.parent} cannot be written ({error.strerror})") from error
+    files.write_whole(path, lambda partial: np.save(partial, array))
+    files.write_text(checksum_path, files.sha256(path))
     return array
 
 

@@ -6,7 +6,9 @@ A batch is a dict: `index` `(B,)` int32, the position in the batch that makes a 
 device, where images are drawn from them (`stacked_fractions`).
 """
 
+import collections
 import dataclasses
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +18,7 @@ import jax
 import numpy as np
 
 from qc_jax.augment import tissues
-from qc_jax.data import label_maps, pairs, population
+from qc_jax.data import label_maps, names, pairs, population
 from qc_jax.errors import ConfigError
 
 _draw_image = jax.jit(tissues.draw_image)
@@ -45,6 +47,20 @@ class Subject:
         assert self.image is not None, f"{self.name} has neither fractions nor an image"
         return self.image
 
+    @property
+    def person(self) -> str:
+        """Whose head it is, see `names.person_of`."""
+        return names.person_of(self.name)
+
+    def digest(self) -> str:
+        """SHA-256 of all that is learnt from this head."""
+        found = hashlib.sha256()
+        for array in (self.fractions, self.image, self.labels):
+            if array is not None:
+                found.update(f"{array.shape} {array.dtype} ".encode())
+                found.update(np.ascontiguousarray(array).data)
+        return found.hexdigest()
+
 
 def load_subjects(
     data: str,
@@ -53,6 +69,7 @@ def load_subjects(
     population_size: int,
     seed: int,
     cache_folder: Path,
+    grey_matter_labels: Sequence[int] = (),
 ) -> list[Subject]:
     """All subjects of a data set.
 
@@ -63,18 +80,27 @@ def load_subjects(
       population_size: subjects of the embedded population.
       seed: of the embedded population.
       cache_folder: keeps what is dear to make.
+      grey_matter_labels: numbers that are grey matter in the labels of pairs, where the user says
+        so; see `label_numbers`.
 
     Raises:
-      ConfigError: data that cannot be used, or fewer than three subjects to split.
+      ConfigError: data that cannot be used, or fewer than three people to split.
     """
+    if grey_matter_labels and (not data or data.startswith("labels:")):
+        raise ConfigError(
+            "--grey-matter-labels is for images with labels, --data=DIR; of label maps all tissues "
+            "are needed, by FreeSurfer's numbers"
+        )
     if data and not data.startswith("labels:"):
-        subjects = []
-        for name, (image, label) in pairs.find_pairs(Path(data)).items():
-            scan, labels = pairs.read_pair(image, label, voxel_size, field_of_view)
+        subjects, folder = [], Path(data).expanduser()
+        for name, (image, label) in pairs.find_pairs(folder).items():
+            scan, labels = pairs.read_pair(
+                image, label, voxel_size, field_of_view, grey_matter_labels, folder
+            )
             subjects.append(Subject(name, labels, image=scan))
     else:
         if data:
-            folder = Path(data.removeprefix("labels:"))
+            folder = Path(data.removeprefix("labels:")).expanduser()
             heads = label_maps.load_label_maps(folder, voxel_size, field_of_view, cache_folder)
         else:
             config = population.PopulationConfig(population_size, voxel_size, field_of_view, seed)
@@ -82,10 +108,12 @@ def load_subjects(
         subjects = [
             Subject(n, np.asarray(tissues.labels_of(f)), fractions=f) for n, f in heads.items()
         ]
-    if len(subjects) < 3:
+    people = {subject.person for subject in subjects}
+    if len(people) < 3:
+        scans = f", of {len(people)} people" if len(people) < len(subjects) else ""
         raise ConfigError(
-            f"{data or 'the population'} holds {len(subjects)} subjects; at least 3 are needed to "
-            "train, validate and test on different people"
+            f"{data or 'the population'} holds {len(subjects)} subjects{scans}; at least 3 are "
+            "needed to train, validate and test on different people"
         )
     return subjects
 
@@ -96,35 +124,70 @@ def stacked_fractions(subjects: Sequence[Subject]) -> np.ndarray | None:
     return np.stack(fractions) if len(fractions) == len(subjects) else None
 
 
-def read_split(path: Path, names: Sequence[str]) -> dict[str, list[str]]:
+def read_split(path: Path, subjects: Sequence[str]) -> dict[str, list[str]]:
     """A split into train, validation and test from a JSON file that names the subjects of each.
 
     Raises:
-      ConfigError: unreadable, not these three parts, or not each of these subjects once.
+      ConfigError: unreadable, not these three parts, not each of these subjects once, or scans of
+        one person in two parts.
     """
-    try:
-        split = {part: list(map(str, who)) for part, who in json.loads(path.read_text()).items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise ConfigError(f"{path} cannot be read as a split ({error})") from error
-    if set(split) != {"train", "validation", "test"} or not all(split.values()):
-        raise ConfigError(f"{path} has to name subjects for train, validation and test")
+    split = read_any_split(path)
     named = sorted(name for part in split.values() for name in part)
-    if named != sorted(names):
-        odd = sorted(set(named) ^ set(names)) or sorted({n for n in named if named.count(n) > 1})
+    if named != sorted(subjects):
+        odd = sorted(set(named) ^ set(subjects)) or _repeated(named)
         raise ConfigError(
             f"{path} has to name each subject of the data once; look at {', '.join(odd[:5])}"
         )
     return split
 
 
-def split_subjects(names: Sequence[str], seed: int) -> dict[str, list[str]]:
-    """Names into train, validation and test, 80/10/10, at least one each; sorted within."""
-    order = np.random.default_rng(seed).permutation(sorted(names))
+def read_any_split(path: Path) -> dict[str, list[str]]:
+    """As `read_split`, of whichever subjects.
+
+    Raises:
+      ConfigError: see there.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        split = {part: list(map(str, who)) for part, who in content.items()}
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise ConfigError(
+            f"{path} cannot be read as a split ({error}); it is a JSON object that names the "
+            "subjects of train, validation and test"
+        ) from error
+    if set(split) != {"train", "validation", "test"} or not all(split.values()):
+        raise ConfigError(f"{path} has to name subjects for train, validation and test")
+    parts = collections.defaultdict(set)
+    for part, who in split.items():
+        for name in who:
+            parts[names.person_of(name)].add(part)
+    torn = sorted(person for person, found in parts.items() if len(found) > 1)
+    if torn:
+        where = " and in ".join(sorted(parts[torn[0]]))
+        raise ConfigError(
+            f"{path} has scans of {', '.join(torn[:5])} in {where}; all scans of a person have to "
+            "be in one part, or the network is measured on people whom it knows"
+        )
+    return split
+
+
+def _repeated(named: Sequence[str]) -> list[str]:
+    return sorted(name for name, number in collections.Counter(named).items() if number > 1)
+
+
+def split_subjects(subjects: Sequence[str], seed: int) -> dict[str, list[str]]:
+    """Names into train, validation and test, 80/10/10 of the people, at least one each; sorted
+    within.  All scans of a person (`names.person_of`) are in one part."""
+    scans = collections.defaultdict(list)
+    for name in subjects:
+        scans[names.person_of(name)].append(name)
+    order = np.random.default_rng(seed).permutation(sorted(scans))
     held_back = max(round(0.1 * len(order)), 1)
     parts = np.split(order, [held_back, 2 * held_back])
-    split = dict(
-        zip(("validation", "test", "train"), (sorted(map(str, p)) for p in parts), strict=True)
-    )
+    split = {
+        part: sorted(name for person in people for name in scans[str(person)])
+        for part, people in zip(("validation", "test", "train"), parts, strict=True)
+    }
     return {part: split[part] for part in ("train", "validation", "test")}
 
 

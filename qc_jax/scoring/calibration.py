@@ -25,6 +25,9 @@ _DICE_RANGE = (0.01, 0.99)
 _SMALLEST_SCALE = 0.05
 """Of a score's logarithm over clean scans: where all of them are at the detection limit, a score
 just above it is not a thousand standard deviations out."""
+_SMALLEST_BAR = 1e-6
+"""mL, and a scale: a network that has not learnt finds no grey matter in any scan, so that errors
+and error bars are 0."""
 _KNOWN_SHARE = 0.99
 """Quantile of the known scans' task score, beyond which a scan is unlike them all: the causes of
 such scans were found to be wrong and sure of themselves."""
@@ -141,8 +144,8 @@ def fit(scans: Sequence[KnownScan], sources: Sequence[str]) -> dict[str, Any]:
         "log_scale": scale.tolist(),
         "cause": {
             "classes": cause_model.classes_.tolist(),
-            "coefficients": cause_model.coef_.tolist(),
-            "intercepts": cause_model.intercept_.tolist(),
+            "coefficients": _of_each_class(cause_model.coef_).tolist(),
+            "intercepts": _of_each_class(cause_model.intercept_).tolist(),
             "accuracy": float(np.mean((out_cause == causes)[one])),
         },
         "severity": severity,
@@ -165,14 +168,14 @@ def fit_volume(scans: Sequence[KnownScan]) -> dict[str, float]:
     """
     bad = [s for s in scans if s.artefact is not None]
     errors = np.array([abs(s.volume - s.clean_volume) for s in bad])
-    bars = np.array([s.volume_uncertainty for s in bad])
+    bars = np.maximum([s.volume_uncertainty for s in bad], _SMALLEST_BAR)
     subjects = np.array([s.subject for s in bad])
     covered = np.empty(len(bad), bool)
     for subject in np.unique(subjects):
         out, rest = subjects == subject, subjects != subject
         covered[out] = errors[out] <= np.quantile(errors[rest] / bars[rest], ONE_SIGMA) * bars[out]
     return {
-        "scale": float(np.quantile(errors / bars, ONE_SIGMA)),
+        "scale": max(float(np.quantile(errors / bars, ONE_SIGMA)), _SMALLEST_BAR),
         "coverage_before": float(np.mean(errors <= bars)),
         "coverage_after": float(covered.mean()),
     }
@@ -255,6 +258,11 @@ def _logit(dice: float) -> float:
 
 def _cause_model(features: np.ndarray, causes: np.ndarray) -> LogisticRegression:
     return LogisticRegression(C=1.0, max_iter=5000, class_weight="balanced").fit(features, causes)
+
+
+def _of_each_class(learnt: np.ndarray) -> np.ndarray:
+    """A row for every class; of two, scikit-learn keeps one alone, that of the second's odds."""
+    return learnt if len(learnt) > 1 else np.concatenate([-learnt / 2, learnt / 2])
 
 
 def _dice_model(features: np.ndarray, dices: np.ndarray) -> Ridge:

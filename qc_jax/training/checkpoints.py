@@ -4,17 +4,22 @@ Orbax writes a step as a whole or not at all, but has no checksum: a flipped bit
 as a weight.  So a list of SHA-256 sums follows each step, and is compared before a restore.
 """
 
-import hashlib
+import contextlib
 import json
 import logging
 import os
+import re
 import shutil
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 
+from qc_jax import files
 from qc_jax.errors import CheckpointError, OutputError
 from qc_jax.training.step import TrainState
 
@@ -48,20 +53,46 @@ def save(manager: ocp.CheckpointManager, state: TrainState, data: dict[str, Any]
     step, folder = int(state.step), Path(manager.directory)
     items = ocp.args.Composite(state=ocp.args.StandardSave(state), data=ocp.args.JsonSave(data))
     try:
-        for other in manager.all_steps():
-            if other >= step and damage(folder / str(other)):
-                manager.delete(other)
-        saved = manager.save(step, args=items)
-        manager.wait_until_finished()
+        with _quiet():
+            saved = _save(manager, step, items)
         if saved and jax.process_index() == 0:
-            _write_sums(folder / str(step))
+            files.write_json(folder / str(step) / _SUMS, _sums(folder / str(step)))
     except Exception as error:  # orbax and tensorstore raise many types where a write fails
         free = shutil.disk_usage(folder).free / 2**20
         raise OutputError(
-            f"{folder / str(step)} cannot be written ({_first_line(error)}; {free:.0f} MB are free)"
+            f"{folder / str(step)} cannot be written ({_reason(error)}; {free:.0f} MB are free)"
         ) from error
     if not saved:
         raise CheckpointError(f"{manager.directory} holds step {step} or a later one already")
+
+
+def _save(manager: ocp.CheckpointManager, step: int, items: ocp.args.Composite) -> bool:
+    folder = Path(manager.directory)
+    for other in manager.all_steps():
+        if other >= step and damage(folder / str(other)):
+            manager.delete(other)
+    saved = manager.save(step, args=items)
+    manager.wait_until_finished()
+    return saved
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Where a write fails, orbax 0.12 logs it once for each of its threads, and tensorstore's
+    callbacks find an event loop that is closed: hundreds of lines for what one sentence says."""
+    hooks = (sys.excepthook, threading.excepthook, sys.unraisablehook)
+    absl = logging.getLogger("absl")
+    absl.addFilter(_is_no_error)
+    sys.excepthook = threading.excepthook = sys.unraisablehook = lambda *_: None
+    try:
+        yield
+    finally:
+        sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
+        absl.removeFilter(_is_no_error)
+
+
+def _is_no_error(record: logging.LogRecord) -> bool:
+    return record.levelno < logging.ERROR
 
 
 def restore(
@@ -133,22 +164,19 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
+def _reason(error: Exception) -> str:
+    """What the operating system said, where tensorstore's many words hold it."""
+    code = re.search(r"os_error_code='(\d+)'", str(error))
+    return os.strerror(int(code.group(1))) if code else _first_line(error)
+
+
 def _sums(step_folder: Path) -> dict[str, str]:
     """SHA-256 of every file below a folder, by its path there."""
     return {
-        path.relative_to(step_folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        path.relative_to(step_folder).as_posix(): files.sha256(path)
         for path in sorted(step_folder.rglob("*"))
         if path.is_file() and path.name != _SUMS
     }
-
-
-def _write_sums(step_folder: Path) -> None:
-    sums, partial = _sums(step_folder), step_folder / f".{_SUMS}"
-    with partial.open("w") as file:
-        json.dump(sums, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(step_folder / _SUMS)
 
 
 def _shapes(tree: Any) -> dict[str, tuple[tuple[int, ...], str]]:
