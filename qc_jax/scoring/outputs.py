@@ -23,6 +23,7 @@ import nibabel as nib
 import numpy as np
 
 import qc_jax
+from qc_jax.data import geometry
 from qc_jax.errors import OutputError
 from qc_jax.models import Model
 from qc_jax.scoring.scan import ScanScore
@@ -111,12 +112,10 @@ def write_maps(
 
 
 def _like(image: nib.spatialimages.SpatialImage, data: np.ndarray) -> nib.Nifti1Image:
-    """Data on the grid of the scan, qform and sform kept; real numbers as scaled int16."""
-    header = nib.Nifti1Header()
-    result = nib.Nifti1Image(data, image.affine, header)
-    if isinstance(image, nib.Nifti1Pair):
-        result.set_qform(image.get_qform(), int(image.header["qform_code"]))
-        result.set_sform(image.get_sform(), int(image.header["sform_code"]))
+    """Data on the grid of the scan, qform and sform, their codes and their unit kept; real numbers
+    as scaled int16."""
+    result = nib.Nifti1Image(data, image.affine, nib.Nifti1Header())
+    geometry.keep_place(image, result.header)
     result.set_data_dtype(np.uint8 if data.dtype == np.uint8 else np.int16)
     return result
 

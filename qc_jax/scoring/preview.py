@@ -15,6 +15,7 @@ from qc_jax.augment import Source
 from qc_jax.data import nifti
 from qc_jax.errors import OutputError
 from qc_jax.scoring.conform import conform
+from qc_jax.scoring.scan import prepare
 from qc_jax.scoring.scan_report import HOW_TO_READ, environment
 
 _EXTENT = (192.0, 224.0, 192.0)
@@ -59,8 +60,7 @@ def write(scan: Path, output: Path, seed: int, voxel_size: float) -> Path:
       ScanError: the scan cannot be used.
       OutputError: the folder cannot be written.
     """
-    data, affine = nifti.read_volume(scan)
-    nifti.check_scan(scan, data, affine)
+    data, affine, _ = prepare(nifti.read_image(scan).image)
     field_of_view = [round(extent / voxel_size) for extent in _EXTENT]
     conformed = conform(data, affine, voxel_size, field_of_view)
     picture = output / f"{nifti.stem(scan)}_preview.png"

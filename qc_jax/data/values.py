@@ -1,0 +1,272 @@
+"""The numbers of a scan: what is no magnitude image of a head is refused, and what would rule all
+other numbers, single voxels and margins, is put right and said.
+
+Arrays are `(X, Y, Z)`, of any scale.
+"""
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy import ndimage
+
+from qc_jax.data import geometry
+from qc_jax.errors import ScanError
+
+_BEYOND = 7.0
+"""Ranges of the values beyond them from which on one is none of a head; vessels reach 4."""
+_DARK = 0.25
+"""Share of the range of values up to which a voxel may be air."""
+_FEW_NOT_FINITE = 1e-3
+_LITTLE_AIR = 0.05
+_CUT_THROUGH = 0.75
+"""Of the widest section of a head, where it is cut by what is not finite."""
+_MARGIN = 0.1
+"""Share of the faces from which on a value is a margin's, or the background's."""
+_BACKGROUND = 0.05
+"""Share of the range of values by which a background may be above the darkest of the head."""
+_ENOUGH = 1e6
+"""Voxels that tell the range of the values."""
+
+
+class Range(NamedTuple):
+    """The values of nearly all voxels."""
+
+    low: float
+    high: float
+
+    @property
+    def width(self) -> float:
+        """From the low to the high."""
+        return self.high - self.low
+
+
+def finite(path: Path | str, data: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Data as float32; a background of NaN, and few other voxels that are not finite, as 0.
+
+    Returns:
+      The data, and what was doubtful.
+
+    Raises:
+      ScanError: not finite within the head.
+    """
+    data, warnings = _without_gaps(path, data)
+    return _bearable(data), warnings
+
+
+def of_a_scan(path: Path | str, data: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Data of a scan as float32: what is not finite as in `finite`, a margin as background, and
+    voxels far brighter or darker than all others as these.
+
+    A label map would not survive it.
+
+    Returns:
+      The data, and what was doubtful.
+
+    Raises:
+      ScanError: not finite within the head, or no magnitude image.
+    """
+    data, gaps = _without_gaps(path, data)
+    data, margins = _without_margin(data)
+    data, outliers = _without_outliers(data)
+    data = _bearable(data)
+    _check_magnitude(path, data)
+    return data, (*gaps, *margins, *outliers, *_below_zero(data))
+
+
+def check_scan(path: Path | str, data: np.ndarray, affine: np.ndarray) -> None:
+    """Raises ScanError for a volume that can be no scan of a head: constant, a mask, a label map,
+    or of a size that no head has; `affine` in mm."""
+    geometry.check_extent(path, data.shape, affine)
+    spread = float(data.max()) - float(data.min())
+    if spread <= 1e-6 * max(abs(float(data.max())), abs(float(data.min()))):
+        raise ScanError(f"{path} is constant ({data.flat[0]:g} everywhere); export it again")
+    values = np.unique(data.ravel()[:: max(data.size // 100_000, 1)])
+    if len(values) < 64 and np.array_equal(values, np.rint(values)):
+        raise ScanError(
+            f"{path} holds {len(values)} different whole numbers; is it a mask or a label map "
+            "instead of a scan?"
+        )
+
+
+def _sample(data: np.ndarray) -> np.ndarray:
+    """About `_ENOUGH` voxels, evenly spaced, one axis."""
+    step = max(math.ceil((data.size / _ENOUGH) ** (1 / 3)), 1)
+    return data[::step, ::step, ::step].ravel()
+
+
+def _range_of(values: np.ndarray) -> Range:
+    low, high = np.percentile(values, [0.5, 99.5]) if values.size else (0.0, 0.0)
+    return Range(float(low), float(high))
+
+
+def _faces(data: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.moveaxis(data, axis, 0)[[0, -1]].ravel() for axis in range(3)])
+
+
+def _bearable(data: np.ndarray) -> np.ndarray:
+    """As float32, of a scale that it, or a threshold somewhere, can bear."""
+    largest = max(float(data.max()), -float(data.min()))
+    if largest > 1e30 or 0 < largest < 1e-3:
+        data = data / largest
+    return data.astype(np.float32)
+
+
+# -- Not finite ----------------------------------------------------------------------------------
+
+
+def _without_gaps(path: Path | str, data: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    gaps = ~np.isfinite(data)
+    if not gaps.any():
+        return data, ()
+    share = gaps.mean()
+    if share == 1 or (share > _FEW_NOT_FINITE and _cuts_a_head(data, gaps)):
+        raise ScanError(
+            f"{path} has {gaps.sum()} voxels in the head, or all, that are not finite "
+            f"({share:.1%}); repair it first"
+        )
+    said = f"{gaps.sum()} voxels ({share:.2g} of all) are not finite and count as 0"
+    return np.where(gaps, 0, data), (said,)
+
+
+def _cuts_a_head(data: np.ndarray, gaps: np.ndarray) -> bool:
+    """Whether gaps lie within a head instead of around it.
+
+    Where they are the background, there is no other around; else they may cut off the neck, or
+    corners that a turned field of view has left, but not as much as the widest part of a head.
+    """
+    sample = _sample(data)
+    known = _range_of(sample[np.isfinite(sample) & (sample != 0)])
+    bright = ~gaps & (data > known.low + _DARK * known.width)
+    if (~_faces(bright) & ~_faces(gaps)).mean() < _LITTLE_AIR:
+        return False
+    for axis in range(3):
+        head, gap = np.moveaxis(bright, axis, 0), np.moveaxis(gaps, axis, 0)
+        cut = (head[1:] & gap[:-1]).sum() + (head[:-1] & gap[1:]).sum()
+        if cut > _CUT_THROUGH * head.sum(axis=(1, 2)).max():
+            return True
+    return False
+
+
+# -- What would rule the others ------------------------------------------------------------------
+
+
+def _without_margin(data: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Margins of one value that is not that of the background, as padding leaves them."""
+    values, counts = np.unique(_faces(data), return_counts=True)
+    frequent = values[counts > _MARGIN * counts.sum()]
+    sample = _sample(data)
+    others = _range_of(sample[~np.isin(sample, frequent)])
+    slack = _BACKGROUND * others.width
+    signed = others.low < -slack
+    background = others.low if signed else 0.0
+    warnings = []
+    for value in frequent:
+        if value > others.low + slack or (value < -slack and not signed):
+            parts, _ = ndimage.label(data == value)
+            outside = np.isin(parts, np.setdiff1d(_faces(parts), 0))
+            data = np.where(outside, background, data)
+            warnings.append(
+                f"a margin of {value:g} ({outside.mean():.0%} of the voxels) counts as background"
+            )
+    return data, tuple(warnings)
+
+
+def _without_outliers(data: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Voxels that no head has, hot ones say, as the brightest or darkest of the others."""
+    sample = _sample(data)
+    known = _range_of(sample[sample != 0])
+    if not known.width > 0:
+        return data, ()
+    beyond = _BEYOND * known.width
+    above, below = data > known.high + beyond, data < known.low - beyond
+    number = above.sum() + below.sum()
+    if not number:
+        return data, ()
+    extreme = data.max() if above.any() else data.min()
+    data = np.where(above, known.high, np.where(below, known.low, data))
+    said = (
+        f"{number} voxels far outside of the range of all others, one of {extreme:.3g}, count as "
+        f"{known.high if above.any() else known.low:.3g}"
+    )
+    return data, (said,)
+
+
+def _below_zero(data: np.ndarray) -> tuple[str, ...]:
+    low, high = _range_of(_sample(data))
+    if low >= -0.01 * (high - low):
+        return ()
+    return (f"values below zero, down to {low:.3g}: they are raised, so that it begins at 0",)
+
+
+# -- What is no magnitude image ------------------------------------------------------------------
+
+_SHELL, _CENTRE = 0.06, 0.4
+"""Of each axis, what surrounds a head and what is within it."""
+_UNEVEN = 0.08
+_NEIGHBOURS = 0.75
+_MID = (0.25, 0.75)
+_ROUGHER = 1.6
+"""A scan's surroundings are evenly filled with values, or nearly so, in the middle of their range,
+alike from voxel to voxel less than a tissue is, and rougher than a head by this."""
+_PHASES = ((-math.pi, math.pi), (-4096.0, 4094.0), (-4096.0, 4095.0), (-4096.0, 4096.0))
+
+
+def _check_magnitude(path: Path | str, data: np.ndarray) -> None:
+    """Raises ScanError for values that are no magnitudes.
+
+    Air has a magnitude next to zero.  The ratio of an MP2RAGE UNI image, and a phase, are noise
+    there that fills the whole range of values: no head stands out, and all of it counts as noise.
+    """
+    ends = float(data.min()), float(data.max())
+    if any(np.allclose(ends, phase, rtol=1e-3) for phase in _PHASES):
+        raise ScanError(
+            f"{path} has values from {ends[0]:.5g} to {ends[1]:.5g}, as a phase image has; score "
+            "the magnitude image"
+        )
+    if _is_noise_around(_within_margin(data)):
+        raise ScanError(
+            f"{path} has no dark air around the head but noise over the whole range of values, as "
+            "an MP2RAGE UNI image or a phase image has; score the denoised UNI image (UNIDEN), "
+            "UNI multiplied with the second inversion (INV2), or the magnitude image"
+        )
+
+
+def _within_margin(data: np.ndarray) -> np.ndarray:
+    """Without faces that hold the most frequent value of all faces alone."""
+    values, counts = np.unique(_faces(data), return_counts=True)
+    inside = data != values[counts.argmax()]
+    box = ndimage.find_objects(inside.astype(np.uint8))
+    return data[box[0]] if box else data
+
+
+def _is_noise_around(data: np.ndarray) -> bool:
+    low, high = _range_of(_sample(data))
+    if min(data.shape) < 8 or not high > low:
+        return False
+    scaled = np.clip((data - low) / (high - low), 0, 1)
+    shell, pairs = [], []
+    for axis in range(3):
+        layers = max(round(_SHELL * data.shape[axis]), 1)
+        for end in (np.s_[:layers], np.s_[-layers:]):
+            slab = np.moveaxis(scaled, axis, 0)[end]
+            shell.append(slab.ravel())
+            pairs += [_neighbours(slab, 1), _neighbours(slab, 2)]
+    around = np.concatenate(shell)
+    one, other = np.concatenate(pairs, axis=1)
+    if np.corrcoef(one, other)[0, 1] > _NEIGHBOURS:
+        return False
+    fifths = np.histogram(around, 5, (0, 1))[0] / around.size
+    if np.abs(fifths - 0.2).max() < _UNEVEN:
+        return True
+    middle = scaled[tuple(np.s_[round(0.3 * n) : round(0.7 * n)] for n in data.shape)]
+    within = np.median(np.abs(np.subtract(*_neighbours(middle, 1))))
+    rough = np.median(np.abs(one - other))
+    return bool(_MID[0] < np.median(around) < _MID[1] and rough > _ROUGHER * within)
+
+
+def _neighbours(data: np.ndarray, axis: int) -> np.ndarray:
+    """Each voxel and the next one along an axis, `(2, N)`."""
+    moved = np.moveaxis(data, axis, 0)
+    return np.stack([moved[:-1].ravel(), moved[1:].ravel()])
