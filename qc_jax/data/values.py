@@ -22,7 +22,7 @@ _FEW_NOT_FINITE = 1e-3
 _LITTLE_AIR = 0.05
 _CUT_THROUGH = 0.75
 """Of the widest section of a head, where it is cut by what is not finite."""
-_MARGIN = 0.1
+_MARGIN = 0.03
 """Share of the faces from which on a value is a margin's, or the background's."""
 _BACKGROUND = 0.05
 """Share of the range of values by which a background may be above the darkest of the head."""
