@@ -229,3 +229,19 @@ def test_the_header_is_looked_at_before_anything_is_read(tmp_path):
         file.truncate(2**36)
     with pytest.raises(ScanError, match="64000000000 voxels"):
         nifti.read_volume(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("a.nii", "a"),
+        ("a.nii.gz", "a"),
+        ("A.NII", "A"),
+        ("a.Nii.GZ", "a"),
+        ("a.nii.nii", "a.nii"),
+        ("a\nb.nii", "a\nb"),
+    ],
+)
+def test_names_in_small_and_capital_letters(tmp_path, name, stem):
+    assert nifti.is_nifti(tmp_path / name) and nifti.stem(tmp_path / name) == stem
+    assert not nifti.is_nifti(tmp_path / f"{name}.json")

@@ -82,7 +82,7 @@ def test_hot_voxels_of_a_file_with_slope(scan, tmp_path):
     header["scl_slope"], header["scl_inter"] = 2.0, 10.0
     (tmp_path / "a.nii").write_bytes(content)
     data, _, warnings = prepare(nifti.read_image(tmp_path / "a.nii").image)
-    assert data.max() < 1200 and "one of 6.55e+04, count as" in warnings[0]
+    assert data.max() < 1200 and "one at 6.55e+04; they count as" in warnings[0]
 
 
 def test_vessels_and_fat_are_not_hot(scan):
@@ -158,6 +158,20 @@ def test_a_margin_of_one_value_is_background(scan, value, widths):
     np.testing.assert_array_equal(found.affine, expected.affine)
     assert dice(found.mask, expected.mask) > 0.99
     np.testing.assert_allclose(found.image, expected.image, atol=0.02)
+
+
+def test_a_margin_beside_faces_of_air_and_of_a_standardised_scan(scan):
+    standard = (scan - scan.mean()) / scan.std()
+    expected, _ = prepared(standard)
+    found, _ = prepared(np.pad(standard, ((4, 0), (4, 0), (0, 0)), constant_values=-1000))
+    assert dice(found.mask, expected.mask) > 0.9
+    air = scan * (scan > 60)
+    expected, warnings = prepared(np.pad(air, ((4, 0), (0, 4), (0, 0))))
+    assert warnings == ()
+    for fill in (np.rint(air.mean()), -1000.0):
+        found, warnings = prepared(np.pad(air, ((4, 0), (0, 4), (0, 0)), constant_values=fill))
+        assert len(warnings) == 1 and f"a margin of {fill:g}" in warnings[0]
+        assert dice(found.mask, expected.mask) > 0.99
 
 
 def test_corners_of_a_turned_field_of_view_are_background(scan):

@@ -6,6 +6,7 @@ allocates whatever a header asks for and maps files into memory.
 
 import math
 import os
+import re
 import stat
 import struct
 import warnings
@@ -22,6 +23,8 @@ from qc_jax.data.values import check_scan
 from qc_jax.errors import ScanError
 
 __all__ = [
+    "MOST_VOXELS",
+    "SUFFIXES",
     "Read",
     "centre_of_box",
     "check_scan",
@@ -43,13 +46,13 @@ _CONVERT_PAIR = "convert both to one file, with `nib-convert NAME.hdr NAME.nii.g
 
 
 def is_nifti(path: Path) -> bool:
-    """By its name."""
-    return path.name.endswith(SUFFIXES)
+    """By its name, in small or capital letters."""
+    return path.name.lower().endswith(SUFFIXES)
 
 
 def stem(path: Path) -> str:
-    """File name without `.nii` or `.nii.gz`."""
-    return path.name.removesuffix(".gz").removesuffix(".nii")
+    """File name without `.nii` or `.nii.gz`, in small or capital letters."""
+    return re.sub(r"(\.nii)?(\.gz)?$", "", path.name, count=1, flags=re.IGNORECASE)
 
 
 class Read(NamedTuple):

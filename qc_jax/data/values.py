@@ -123,10 +123,10 @@ def _without_gaps(path: Path | str, data: np.ndarray) -> tuple[np.ndarray, tuple
     share = gaps.mean()
     if share == 1 or (share > _FEW_NOT_FINITE and _cuts_a_head(data, gaps)):
         raise ScanError(
-            f"{path} has {gaps.sum()} voxels in the head, or all, that are not finite "
-            f"({share:.1%}); repair it first"
+            f"{path} has {gaps.sum()} voxels that are not finite ({share:.1%}), not only in the "
+            "background; repair it first"
         )
-    said = f"{gaps.sum()} voxels ({share:.2g} of all) are not finite and count as 0"
+    said = f"{gaps.sum()} of the voxels ({share:.2g} of all) are not finite; they count as 0"
     return np.where(gaps, 0, data), (said,)
 
 
@@ -161,9 +161,11 @@ def _without_margin(data: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     slack = _BACKGROUND * others.width
     signed = others.low < -slack
     background = others.low if signed else 0.0
+    lowest = others.low - others.width if signed else -slack
+    darkest = min([others.low, *frequent[frequent >= lowest]])
     warnings = []
     for value in frequent:
-        if value > others.low + slack or (value < -slack and not signed):
+        if value != background and (value < lowest or value > darkest + slack):
             parts, _ = ndimage.label(data == value)
             outside = np.isin(parts, np.setdiff1d(_faces(parts), 0))
             data = np.where(outside, background, data)
@@ -187,8 +189,8 @@ def _without_outliers(data: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     extreme = data.max() if above.any() else data.min()
     data = np.where(above, known.high, np.where(below, known.low, data))
     said = (
-        f"{number} voxels far outside of the range of all others, one of {extreme:.3g}, count as "
-        f"{known.high if above.any() else known.low:.3g}"
+        f"{number} of the voxels lie far outside of the range of all others, one at {extreme:.3g}; "
+        f"they count as {known.high if above.any() else known.low:.3g}"
     )
     return data, (said,)
 
