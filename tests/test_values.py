@@ -174,6 +174,14 @@ def test_a_margin_beside_faces_of_air_and_of_a_standardised_scan(scan):
         assert dice(found.mask, expected.mask) > 0.99
 
 
+def test_coarse_numbers_of_noise_are_no_margin(scan):
+    """Whole numbers of a scan that goes to 80: each is frequent in the air."""
+    coarse = np.rint(np.hypot(scan * 0.08, np.random.default_rng(6).rayleigh(3.5, scan.shape)))
+    found, _, warnings = prepare(nib.Nifti1Image(coarse, AFFINE))
+    assert warnings == ()
+    np.testing.assert_array_equal(found, coarse)
+
+
 def test_corners_of_a_turned_field_of_view_are_background(scan):
     """Filled with the mean, as tools do that resample."""
     fill = float(np.rint(scan.mean()))

@@ -24,6 +24,8 @@ _CUT_THROUGH = 0.75
 """Of the widest section of a head, where it is cut by what is not finite."""
 _MARGIN = 0.03
 """Share of the faces from which on a value is a margin's, or the background's."""
+_SOLID = 0.2
+"""Share of a margin's voxels that lie within it."""
 _BACKGROUND = 0.05
 """Share of the range of values by which a background may be above the darkest of the head."""
 _ENOUGH = 1e6
@@ -168,6 +170,9 @@ def _without_margin(data: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
         if value != background and (value < lowest or value > darkest + slack):
             parts, _ = ndimage.label(data == value)
             outside = np.isin(parts, np.setdiff1d(_faces(parts), 0))
+            # Coarse numbers are frequent in noise as well, but have others beside them.
+            if ndimage.binary_erosion(outside, border_value=1).sum() < _SOLID * outside.sum():
+                continue
             data = np.where(outside, background, data)
             warnings.append(
                 f"a margin of {value:g} ({outside.mean():.0%} of the voxels) counts as background"
