@@ -202,6 +202,22 @@ def test_a_head_in_the_middle_of_its_own_values(scan):
         found, warnings = prepared(spoilt)
         assert any("a margin of" in warning for warning in warnings)
         assert dice(found.mask, expected.mask) > 0.95
+    # Where it is darker than all of the head, the mask is right but not the scale.
+    bright = np.where(head, np.maximum(data, 150), 0)
+    expected, warnings = prepared(bright)
+    assert warnings == ()
+    for fill in (100.0, -3000.0):
+        found, warnings = prepared(np.where(head, bright, fill))
+        assert len(warnings) == 1 and "a margin of" in warnings[0]
+        np.testing.assert_allclose(found.image, expected.image, atol=1e-3)
+
+
+def test_a_background_below_a_standardised_head_is_one(scan):
+    data, _ = stripped(scan)
+    expected, _ = prepared(data)
+    found, warnings = prepared((data - data.mean()) / data.std())
+    assert not any("margin" in warning for warning in warnings)
+    np.testing.assert_allclose(found.image, expected.image, atol=1e-3)
 
 
 def test_backgrounds_that_are_dark_are_no_margins(scan):

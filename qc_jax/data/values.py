@@ -27,7 +27,9 @@ _MARGIN = 0.03
 _SOLID = 0.2
 """Share of a margin's voxels that lie within it."""
 _BACKGROUND = 0.05
-"""Share of the range of values by which a background may be above the darkest of the head."""
+"""Share of the range of values within which a background may be of the darkest."""
+_AIR = 0.15
+"""Share of voxels as dark as the darkest from which on there is air."""
 _ENOUGH = 1e6
 """Voxels that tell the range of the values."""
 
@@ -157,27 +159,39 @@ def _cuts_a_head(data: np.ndarray, gaps: np.ndarray) -> bool:
 def _without_margin(data: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """Margins of one value that is not that of the background, as padding leaves them."""
     values, counts = np.unique(_faces(data), return_counts=True)
-    frequent = values[counts > _MARGIN * counts.sum()]
-    sample = _sample(data)
-    others = _range_of(sample[~np.isin(sample, frequent)])
-    slack = _BACKGROUND * others.width
-    signed = others.low < -slack
-    background = others.low if signed else 0.0
-    lowest = others.low - others.width if signed else -slack
-    darkest = min([others.low, *frequent[frequent >= lowest]])
     warnings = []
-    for value in frequent:
-        if value != background and (value < lowest or value > darkest + slack):
-            parts, _ = ndimage.label(data == value)
-            outside = np.isin(parts, np.setdiff1d(_faces(parts), 0))
-            # Coarse numbers are frequent in noise as well, but have others beside them.
-            if ndimage.binary_erosion(outside, border_value=1).sum() < _SOLID * outside.sum():
-                continue
-            data = np.where(outside, background, data)
-            warnings.append(
-                f"a margin of {value:g} ({outside.mean():.0%} of the voxels) counts as background"
-            )
+    for value in values[counts > _MARGIN * counts.sum()]:
+        background = _background_beside(data, value)
+        if background is None:
+            continue
+        parts, _ = ndimage.label(data == value)
+        outside = np.isin(parts, np.setdiff1d(_faces(parts), 0))
+        # Coarse numbers are frequent in noise as well, but have others beside them.
+        if ndimage.binary_erosion(outside, border_value=1).sum() < _SOLID * outside.sum():
+            continue
+        data = np.where(outside, background, data)
+        warnings.append(
+            f"a margin of {value:g} ({outside.mean():.0%} of the voxels) counts as background"
+        )
     return data, tuple(warnings)
+
+
+def _background_beside(data: np.ndarray, value: float) -> float | None:
+    """What a frequent value has to be where it is no background; None where it may be one.
+
+    Where there is air as well, it is that of air; else 0, or the darkest of a head that was
+    standardised within itself.
+    """
+    sample = _sample(data)
+    others = sample[sample != value]
+    low, high = known = _range_of(others)
+    slack = _BACKGROUND * known.width
+    air = others.size and (others <= low + slack).mean() > _AIR
+    signed = low < -slack
+    background = low if signed else 0.0
+    highest = low + slack if air or signed else _BACKGROUND * high
+    lowest = low - (slack if air else known.width)
+    return None if value == background or lowest <= value <= highest else background
 
 
 def _without_outliers(data: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
