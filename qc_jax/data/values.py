@@ -19,9 +19,10 @@ _BEYOND = 7.0
 _DARK = 0.25
 """Share of the range of values up to which a voxel may be air."""
 _FEW_NOT_FINITE = 1e-3
-_LITTLE_AIR = 0.05
-_CUT_THROUGH = 0.75
-"""Of the widest section of a head, where it is cut by what is not finite."""
+_CUT, _GAPS_WITHIN = 0.7, 0.3
+"""Share of the lines through a head that end at a gap, or have one within, where it is cut."""
+_IN_FRONT = 0.04
+"""Of an axis: how near to the head a gap is in front of it."""
 _MARGIN = 0.03
 """Share of the faces from which on a value is a margin's, or the background's."""
 _SOLID = 0.2
@@ -135,22 +136,33 @@ def _without_gaps(path: Path | str, data: np.ndarray) -> tuple[np.ndarray, tuple
 
 
 def _cuts_a_head(data: np.ndarray, gaps: np.ndarray) -> bool:
-    """Whether gaps lie within a head instead of around it.
+    """Whether gaps lie within a head, or cut it off, instead of lying around it.
 
-    Where they are the background, there is no other around; else they may cut off the neck, or
-    corners that a turned field of view has left, but not as much as the widest part of a head.
+    Seen along every axis from both of its ends, a head has gaps in front where they are the
+    background, from one end alone where half of it is missing, and elsewhere where corners that a
+    turned field of view has left, or the neck, are missing.
     """
     sample = _sample(data)
     known = _range_of(sample[np.isfinite(sample) & (sample != 0)])
     bright = ~gaps & (data > known.low + _DARK * known.width)
-    if (~_faces(bright) & ~_faces(gaps)).mean() < _LITTLE_AIR:
-        return False
+    in_front = []
     for axis in range(3):
         head, gap = np.moveaxis(bright, axis, 0), np.moveaxis(gaps, axis, 0)
-        cut = (head[1:] & gap[:-1]).sum() + (head[:-1] & gap[1:]).sum()
-        if cut > _CUT_THROUGH * head.sum(axis=(1, 2)).max():
+        lines = head.any(axis=0)
+        head, gap, size = head[:, lines], gap[:, lines], len(head)
+        if not lines.any():
             return True
-    return False
+        number = np.concatenate([np.zeros((1, gap.shape[1]), np.int16), gap.cumsum(0, np.int16)])
+        column = np.arange(gap.shape[1])
+        first, last = head.argmax(axis=0), size - 1 - head[::-1].argmax(axis=0)
+        if (number[last, column] > number[first, column]).mean() > _GAPS_WITHIN:
+            return True
+        near = max(round(_IN_FRONT * size), 2)
+        before = number[first, column] > number[np.maximum(first - near, 0), column]
+        behind = number[np.minimum(last + 1 + near, size), column] > number[last, column]
+        in_front += [before[first > 0], behind[last < size - 1]]
+    shares = [seen.mean() for seen in in_front if seen.size]
+    return bool(shares) and max(shares) > _CUT > float(np.median(shares))
 
 
 # -- What would rule the others ------------------------------------------------------------------
