@@ -20,6 +20,7 @@ import numpy as np
 
 import qc_jax
 from qc_jax import files
+from qc_jax.data import geometry
 from qc_jax.models import Model
 from qc_jax.scoring import ownership
 from qc_jax.scoring.jobs import Job
@@ -92,13 +93,12 @@ def write_maps(
 
 
 def _like(image: nib.spatialimages.SpatialImage, data: np.ndarray) -> nib.Nifti1Image:
-    """Data on the grid of the scan, qform and sform kept; real numbers as scaled int16."""
+    """Data on the grid of the scan, qform and sform, their codes and their unit kept; real numbers
+    as scaled int16."""
     header = nib.Nifti1Header()
     header["descrip"] = f"{ownership.TOOL} {qc_jax.__version__}"
     result = nib.Nifti1Image(data, image.affine, header)
-    if isinstance(image, nib.Nifti1Pair):
-        result.set_qform(image.get_qform(), int(image.header["qform_code"]))
-        result.set_sform(image.get_sform(), int(image.header["sform_code"]))
+    geometry.keep_place(image, result.header)
     result.set_data_dtype(np.uint8 if data.dtype == np.uint8 else np.int16)
     return result
 

@@ -16,6 +16,7 @@ from qc_jax.data import nifti
 from qc_jax.scoring import ownership
 from qc_jax.scoring.conform import conform
 from qc_jax.scoring.jobs import plain_jobs
+from qc_jax.scoring.scan import prepare
 from qc_jax.scoring.scan_report import HOW_TO_READ, environment
 
 _EXTENT = (192.0, 224.0, 192.0)
@@ -60,8 +61,7 @@ def write(scan: Path, output: Path, seed: int, voxel_size: float) -> Path:
       ScanError: the scan cannot be used.
       OutputError: the folder cannot be written.
     """
-    data, affine = nifti.read_volume(scan)
-    nifti.check_scan(scan, data, affine)
+    data, affine, _ = prepare(nifti.read_image(scan).image)
     field_of_view = [round(extent / voxel_size) for extent in _EXTENT]
     conformed = conform(data, affine, voxel_size, field_of_view)
     (job,) = plain_jobs([scan])

@@ -277,12 +277,12 @@ def score_one(
       OutputError: something cannot be written.
     """
     times = [time.monotonic()]
-    image = nifti.read_image(job.scan)
+    image, warnings = nifti.read_image(job.scan)
     np.asarray(image.dataobj)  # reading counts here, not in the network's time
     if record.stamp_of(job.scan) != contents.stamp:
         raise UnreadableError(f"{job.scan} was changed while it was read; score it again")
     times.append(time.monotonic())
-    found = score(image, model, progress)
+    found = score(image, model, progress, warnings)
     times.append(time.monotonic())
     maps = outputs.write_maps(output, job, found, image, model, sources)
     times.append(time.monotonic())
