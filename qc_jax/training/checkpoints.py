@@ -83,7 +83,9 @@ def _quiet() -> Iterator[None]:
     hooks = (sys.excepthook, threading.excepthook, sys.unraisablehook)
     absl = logging.getLogger("absl")
     absl.addFilter(_is_no_error)
-    sys.excepthook = threading.excepthook = sys.unraisablehook = lambda *_: None
+    sys.excepthook = lambda *_: None
+    threading.excepthook = lambda _: None
+    sys.unraisablehook = lambda _: None
     try:
         yield
     finally:
