@@ -59,8 +59,8 @@ SOUND = {
     "pixdim NaN": ({"pixdim": pixdim(np.nan, 4, 4), "qform_code": 0}, "its sform has the voxel"),
     "pixdim infinite": ({"pixdim": pixdim(np.inf, 4, 4)}, "its sform has the voxel size"),
     "unknown sform_code": ({"sform_code": 99}, "sform_code 99 is unknown; the sform is used"),
-    "unknown qform_code": ({"qform_code": 99}, "qform_code 99 is unknown; the qform is used"),
-    "unknown qform_code alone": ({"qform_code": 99, "sform_code": 0}, "qform_code 99 is unknown"),
+    "unknown qform_code": ({"qform_code": 99}, "qform_code 99 is unknown; the qform is not used"),
+    "unknown qform_code alone": ({"qform_code": 99, "sform_code": 0}, "the qform is used"),
     "negative sform_code": ({"sform_code": -1}, "sform_code -1 is unknown; the sform is not used"),
 }
 

@@ -133,9 +133,10 @@ def test_a_background_that_is_not_finite_is_none(scan):
     expected, _ = prepared(data)
     cases = {
         "around a head": np.where(head, data, np.nan),
-        "around a head in a tight box": np.where(head, data, np.nan),
+        "around a head and a rim": np.where(ndimage.binary_dilation(head), data, np.nan),
         "corners of a turned field of view": holes(data, lambda x, y, z: x + y < 12),
         "below the neck": holes(data, lambda x, y, z: z < 3),
+        "in front of a head": holes(data, lambda x, y, z: y > 57),
         "few": holes(data, lambda x, y, z: (x == 20) & (y == 20) & (z > 20) & (z < 25)),
     }
     for name, spoilt in cases.items():

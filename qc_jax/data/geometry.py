@@ -29,7 +29,7 @@ _VOXELS = (0.1, 20.0)
 _EXTENT = (100.0, 600.0)
 """mm that the longest side of a head's field of view may have."""
 _ROUNDING, _NO_ROTATION = 1e-4, 1e-2
-"""A quaternion is longer than 1 by rounding up to the one, and none from the other on."""
+"""By how much a quaternion is longer than 1 through rounding alone; from where on it is none."""
 _SHEAR = 0.01
 """Cosine of the angle between two axes of the voxels from which on it is worth a word."""
 
@@ -59,7 +59,8 @@ def settle(path: Path, header: nib.Nifti1Header) -> tuple[nib.Nifti1Header, tupl
     claimed = [name for name in _FORMS if code[name] > 0]
     good = [name for name in claimed if forms[name] is not None]
     warnings = [
-        f"{name}_code {code[name]} is unknown; the {name} is {'' if name in good else 'not '}used"
+        f"{name}_code {code[name]} is unknown; "
+        f"the {name} is {'used' if [name] == good[:1] else 'not used'}"
         for name in _FORMS
         if code[name] not in _KNOWN_CODES
     ]

@@ -16,11 +16,16 @@ from qc_jax.errors import ScanError
 
 _BEYOND = 7.0
 """Ranges of the values beyond them from which on one is none of a head; vessels reach 4."""
-_DARK = 0.25
+_DARK = 0.15
 """Share of the range of values up to which a voxel may be air."""
 _FEW_NOT_FINITE = 1e-3
-_CUT, _GAPS_WITHIN = 0.7, 0.3
-"""Share of the lines through a head that end at a gap, or have one within, where it is cut."""
+_GAPS_WITHIN = 0.3
+"""Share of the lines through a head that have a gap within, where it has holes."""
+_CUT = np.array([0.5, 0.5, 0.5, 0.5, 0.8, 0.5])
+"""Share of the lines that have a gap in front of the head where it is cut there: from left, right,
+back, front, below, where a cut neck has up to 0.75, and above."""
+_SOME = 0.05
+"""Share from which on a side has gaps in front of the head at all."""
 _IN_FRONT = 0.04
 """Of an axis: how near to the head a gap is in front of it."""
 _MARGIN = 0.03
@@ -138,9 +143,13 @@ def _without_gaps(path: Path | str, data: np.ndarray) -> tuple[np.ndarray, tuple
 def _cuts_a_head(data: np.ndarray, gaps: np.ndarray) -> bool:
     """Whether gaps lie within a head, or cut it off, instead of lying around it.
 
-    Seen along every axis from both of its ends, a head has gaps in front where they are the
-    background, from one end alone where half of it is missing, and elsewhere where corners that a
-    turned field of view has left, or the neck, are missing.
+    Seen along every axis from both of its ends, a head has gaps in front of it from all sides where
+    they are the background; from one where half of it is missing; from none, or in front of a part
+    alone, where corners that a turned field of view has left, or the neck, are missing.
+
+    Args:
+      data: axes within 45 degrees of RAS.
+      gaps: where it is not finite.
     """
     sample = _sample(data)
     known = _range_of(sample[np.isfinite(sample) & (sample != 0)])
@@ -161,8 +170,9 @@ def _cuts_a_head(data: np.ndarray, gaps: np.ndarray) -> bool:
         before = number[first, column] > number[np.maximum(first - near, 0), column]
         behind = number[np.minimum(last + 1 + near, size), column] > number[last, column]
         in_front += [before[first > 0], behind[last < size - 1]]
-    shares = [seen.mean() for seen in in_front if seen.size]
-    return bool(shares) and max(shares) > _CUT > float(np.median(shares))
+    shares = np.array([seen.mean() if seen.size else 0.0 for seen in in_front])
+    from_few_sides = (shares > _SOME).sum() <= 3
+    return bool(from_few_sides and (shares > _CUT).any())
 
 
 # -- What would rule the others ------------------------------------------------------------------
