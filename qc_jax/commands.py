@@ -117,13 +117,16 @@ def run(arguments: list[str]) -> int:
 def _score(arguments: Score) -> int:
     if not arguments.scans:
         raise ConfigError("no scan is given; name NIfTI files: qc-jax score SCAN...")
-    from qc_jax.scoring import group, jobs
+    from qc_jax.scoring import group, jobs, record
 
     output = arguments.output_dir
     records = _score_jobs(jobs.plain_jobs(arguments.scans), output, arguments)
     with group.alone(output):
-        for report in group.update_group(output, records):
-            note(f"report: {report}")
+        reports = group.update_group(output, records)
+    if len(records) == 1 and records[0]["status"] == record.SCORED:
+        reports.insert(0, output / f"{records[0]['name']}.html")
+    for report in reports:
+        note(f"report: {report}")
     return _code(records)
 
 
