@@ -219,6 +219,11 @@ LAYOUTS = {
         "derivatives/a/b/sub-{s}/ses-1/anat/sub-{s}_ses-1_acq-x_label-GM_desc-me_mask",
     ),
     "labels called as the image": ("sub-{s}/anat/sub-{s}_T1w", "sub-{s}/anat/sub-{s}_T1w_dseg"),
+    "masks called as the image": (
+        "sub-{s}/anat/sub-{s}_T1w",
+        "sub-{s}/anat/sub-{s}_T1w_label-GM_mask",
+    ),
+    "people's folders, no BIDS names": ("sub-{s}/anat/T1", "sub-{s}/anat/T1_label"),
     "BIDS names in images": ("images/sub-{s}_T1w", "labels/sub-{s}"),
     "flat": ("sub-{s}_T1w", "sub-{s}_label"),
     "sub-a_b": ("sub-{s}_b/anat/sub-{s}_b_T1w", "sub-{s}_b/anat/sub-{s}_b_dseg"),
