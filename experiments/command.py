@@ -90,14 +90,6 @@ def _what_is_wrong_with_the_device(error: Exception) -> str:
             "the memory of the device is too small; use a smaller --batch-size, --patch or "
             "--base-features"
         )
-    import jax
+    from qc_jax import devices
 
-    try:
-        jax.devices()
-    except Exception as found:
-        wanted = os.environ.get("JAX_PLATFORMS", "")
-        return (
-            f"JAX_PLATFORMS={wanted}: jax finds no such device ({one_line(found)}); unset it to "
-            "take what there is, or install jax for this device (requirements-gpu.txt)"
-        )
-    return ""
+    return devices.what_is_wrong()

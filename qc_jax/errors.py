@@ -16,6 +16,10 @@ class ConfigError(QcJaxError):
 class ScanError(ConfigError):
     """A scan that cannot be used: the training stops, the scorer goes on with the others."""
 
+    def __init__(self, reason: str):
+        """One line, whatever a file is called or a library says."""
+        super().__init__(" ".join(reason.splitlines()))
+
 
 class UnreadableError(ScanError):
     """A scan that cannot be read now, and may be another time."""

@@ -3,8 +3,10 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
+from unittest import mock
 
 import nibabel as nib
 import numpy as np
@@ -12,8 +14,8 @@ import pandas as pd
 import pytest
 
 import qc_jax
-from qc_jax import cli
-from qc_jax.scoring import bids, group
+from qc_jax import cli, commands, devices
+from qc_jax.scoring import group, jobs
 
 AFFINE = np.array([[-8.0, 0, 0, 90], [0, 0, 8, -110], [0, 8, 0, -70], [0, 0, 0, 1]])
 """Left is the first axis reversed, and the other two are exchanged."""
@@ -166,8 +168,8 @@ def test_scores_do_not_depend_on_how_a_scan_is_stored(head, model_path, tmp_path
 def test_awkward_names_collide_nowhere_and_run_nothing(head, model_path, tmp_path):
     names = ["a.nii", "a.nii.gz", "b/a.nii", "=1+1.nii", "<img onerror=x>.nii", "-rf.nii", " ü.nii"]
     scans = [save(tmp_path / "in" / name, head) for name in names]
-    jobs = bids.plain_jobs([*scans, scans[0]])
-    assert len(jobs) == len({job.name for job in jobs}) == len(names)
+    named = jobs.plain_jobs([*scans, scans[0]])
+    assert len(named) == len({job.name for job in named}) == len(names)
     out = tmp_path / "out"
     code = cli.main(
         ["score", *map(str, scans), "--output-dir", str(out), "--model", str(model_path)]
@@ -179,16 +181,18 @@ def test_awkward_names_collide_nowhere_and_run_nothing(head, model_path, tmp_pat
     assert not any(value.startswith("=") for row in rows for value in row.values())
     page = (out / "group_T1w.html").read_text()
     assert "<img onerror" not in page
-    for job in jobs:
+    for job in named:
         assert (out / f"{job.name}.html").exists()
         assert "<img onerror" not in (out / f"{job.name}.html").read_text()
 
 
 def test_preview(head, tmp_path):
     scan = save(tmp_path / "scan.nii.gz", head)
-    assert cli.main(["preview", str(scan), "--output-dir", str(tmp_path), "--voxel-size", "8"]) == 0
-    assert (tmp_path / "scan_preview.png").stat().st_size > 10_000
-    assert "scan_preview.png" in (tmp_path / "scan_preview.html").read_text()
+    options = ["--output-dir", str(tmp_path / "out"), "--voxel-size", "8"]
+    assert cli.main(["preview", str(scan), *options]) == 0
+    assert (tmp_path / "out").is_dir()
+    (picture,), (page,) = (list((tmp_path / "out").glob(f"scan_*.{e}")) for e in ("png", "html"))
+    assert picture.stat().st_size > 10_000 and picture.name in page.read_text()
 
 
 def test_maps_of_chosen_sources_only(head, model_path, tmp_path):
@@ -196,7 +200,10 @@ def test_maps_of_chosen_sources_only(head, model_path, tmp_path):
     options = ["--output-dir", str(tmp_path / "out"), "--model", str(model_path), "--sources"]
     for chosen in (["blur"], ["blur", "noise"]):  # the second call adds what is missing
         assert cli.main(["score", str(scan), *options, *chosen]) == 0
-        names = {path.name for path in (tmp_path / "out/scan").glob("*variance*.nii.gz")}
+        names = {
+            re.sub("_[0-9a-f]{8}_", "_", p.name)
+            for p in (tmp_path / "out").glob("scan_*/*variance*.nii.gz")
+        }
         wanted = {f"scan_stat-variance_desc-{n}_statmap.nii.gz" for n in ("task", "total", *chosen)}
         assert names == wanted
     assert len(group.read_records(tmp_path / "out")[0]["scores"]) == 7
@@ -219,6 +226,14 @@ def test_models_are_listed(model_path, capsys):
         (["score", "a.nii", "--model", "none.safetensors"], 3, "none.safetensors is missing"),
         (["score", "a.nii", "--output-dir", "file", "--model", "MODEL"], 4, "file is a file"),
         ([".", "empty", "group"], 2, "no scored scans"),
+        ([".", ".", "group"], 4, "is the BIDS folder itself"),
+        (["score", "a.nii", "--time-limit", "nan", "--model", "MODEL"], 2, "--time-limit nan"),
+        (["score", "a.nii", "--time-limit", "0", "--model", "MODEL"], 2, "--time-limit 0"),
+        (["score", "a.nii", "--memory-limit", "-1", "--model", "MODEL"], 2, "--memory-limit -1"),
+        (["score", "a.nii", "--slurm-jobs", "0", "--model", "MODEL"], 2, "--slurm-jobs 0"),
+        (["preview", "a.nii", "--voxel-size", "0"], 2, "--voxel-size 0"),
+        (["preview", "a.nii", "--voxel-size", "nan"], 2, "--voxel-size nan"),
+        (["preview", "a.nii", "--seed", "-1"], 2, "--seed -1"),
     ],
 )
 def test_wrong_usage(arguments, code, reason, model_path, tmp_path, monkeypatch, capsys):
@@ -228,6 +243,23 @@ def test_wrong_usage(arguments, code, reason, model_path, tmp_path, monkeypatch,
     assert cli.main([str(model_path) if a == "MODEL" else a for a in arguments]) == code
     message = capsys.readouterr().err
     assert reason in message and message.startswith("error: ") and message.count("\n") == 1
+
+
+def test_what_nobody_foresaw_has_a_code_of_its_own(monkeypatch, capsys):
+    monkeypatch.setattr(commands, "run", mock.Mock(side_effect=AssertionError("a\nb")))
+    assert cli.main(["score", "a.nii"]) == 70
+    message = capsys.readouterr().err
+    assert message.startswith("error: unforeseen") and "AssertionError: a b" in message
+    assert message.count("\n") == 1
+    monkeypatch.setenv("QC_JAX_DEBUG", "1")
+    assert cli.main(["score", "a.nii"]) == 70 and "Traceback" in capsys.readouterr().err
+
+
+def test_a_device_that_is_not_there(monkeypatch, capsys):
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    monkeypatch.setattr(devices.jax, "devices", mock.Mock(side_effect=AssertionError))
+    assert cli.main(["score", "a.nii"]) == 2
+    assert capsys.readouterr().err.startswith("error: JAX_PLATFORMS=cuda: jax finds no such device")
 
 
 def test_json_lines_for_machines(head, model_path, tmp_path, capsys):

@@ -17,7 +17,7 @@ from qc_jax.scoring import group, iqms
 def records():
     """Ten scans, the last of them refused, the first far out."""
     made = [
-        study.record(np.random.default_rng(0), index, refused=index == 9) for index in range(10)
+        study.generated(np.random.default_rng(0), index, refused=index == 9) for index in range(10)
     ]
     made[0]["scores"]["blur"] = 50.0
     return made
@@ -61,23 +61,47 @@ def test_participants_are_joined_by_subject(records, tmp_path):
     assert group.read_participants(tmp_path / "none") is None
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        ("", "empty"),
-        ("age\n3\n", "participant_id"),
-        ("participant_id\na\na\n", "more than one row"),
-    ],
-)
-def test_participants_that_are_no_table(content, reason, tmp_path):
-    (tmp_path / "participants.tsv").write_text(content)
-    with pytest.raises(ConfigError, match=reason):
-        group.read_participants(tmp_path)
+def test_an_odd_table_of_participants_never_costs_the_report(records, tmp_path):
+    (tmp_path / "participants.tsv").write_text('participant_id\tdelta\n000000\t-5\n"\t1\n')
+    read = group.read_participants(tmp_path)
+    assert group.write_group(tmp_path, records, read) == [tmp_path / "group_T1w.html"]
+    table = pd.read_csv(tmp_path / "group_T1w.tsv", sep="\t", dtype={"sub": str})
+    assert table["participant_delta"].dropna().to_list() == [-5.0] * 3
+    assert "\t-5\t" in (tmp_path / "group_T1w.tsv").read_text()
+    assert "no row for sub-000001" in (tmp_path / "group_T1w.html").read_text()
+    assert any("no row for sub-000001" in text for text in group.warnings(records, read))
+
+
+def test_models_versions_and_scans_that_are_gone_are_named(records, tmp_path):
+    records[0] |= {"model": "mine", "model_sha256": "f" * 64}
+    records[1] |= {"version": "0.1.0", "file": str(tmp_path)}
+    table = group.table(records)
+    assert table["model"].to_list()[:2] == ["mine ffffffff", "student 00000000"]
+    assert table["file_now"].to_list()[:3] == ["gone", "there", "gone"]
+    said = "\n".join(group.notices(table))
+    assert "2 models" in said and "mine ffffffff (1), student 00000000 (9)" in said
+    assert "2 versions of qc_jax" in said and "9 of 10 scans are not where" in said
+    group.write_group(tmp_path, records)
+    page = (tmp_path / "group_T1w.html").read_text()
+    assert page.index("Scored with 2 models") < page.index("Distributions")
+    assert group.notices(group.table([records[1]])) == []
+
+
+def test_the_group_level_takes_what_is_chosen(records):
+    records[3]["suffix"] = "T2w"
+    assert len(group.chosen(records)) == 10
+    assert {r["entities"]["sub"] for r in group.chosen(records, ["sub-000001"])} == {"000001"}
+    assert len(group.chosen(records, sessions=["ses-1"])) == 4
+    assert len(group.chosen(records, suffixes=["T2w"])) == 1
+    with pytest.raises(ConfigError, match="no scan of sub-x was scored"):
+        group.chosen(records, ["x", "000001"])
+    with pytest.raises(ConfigError, match="fits"):
+        group.chosen(records, ["000000"], ["9"])
 
 
 def test_a_large_study_is_counted_and_not_drawn_scan_by_scan(tmp_path):
     rng = np.random.default_rng(0)
-    made = [study.record(rng, index, refused=index % 100 == 0) for index in range(5000)]
+    made = [study.generated(rng, index, refused=index % 100 == 0) for index in range(5000)]
     made[7]["predicted_dice"] = 0.01
     group.write_group(tmp_path, made)
     page = (tmp_path / "group_T1w.html").read_text()
@@ -93,6 +117,31 @@ def test_records_are_found_beside_sidecars_and_broken_files(records, tmp_path):
     (tmp_path / "map.json").write_text(json.dumps(records[0] | {"name": "sidecar"}))
     (tmp_path / "broken.json").write_text("{")
     assert [r["name"] for r in group.read_records(tmp_path)] == [r["name"] for r in records]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"folder": "../../elsewhere"},
+        {"folder": "/elsewhere"},
+        {"name": "../evil"},
+        {"name": 7},
+        {"entities": ["sub"]},
+        {"entities": {"sub": 1}},
+        {"scores": {"task": "high"}},
+        {"scores": None},
+        {"warnings": "none"},
+        {"status": "done"},
+        {"suffix": "../T1w"},
+        {"predicted_dice": "good"},
+    ],
+)
+def test_a_foreign_or_changed_record_is_passed_over(records, change, tmp_path):
+    (tmp_path / "good.json").write_text(json.dumps(records[0]))
+    (tmp_path / "odd.json").write_text(json.dumps(records[1] | change))
+    (tmp_path / "list.json").write_text('[{"status": "scored"}]')
+    (tmp_path / "other.json").write_text('{"status": "scored", "name": "of another tool"}')
+    assert [r["name"] for r in group.read_records(tmp_path)] == [records[0]["name"]]
 
 
 def test_metrics_as_mriqc_writes_them(records, tmp_path):

@@ -11,7 +11,7 @@ import qc_jax
 ROOT = Path(qc_jax.__file__).parents[1]
 FLOORS = (
     ("qc_jax.errors",),
-    ("qc_jax.files",),
+    ("qc_jax.files", "qc_jax.devices"),
     ("qc_jax.augment",),
     ("qc_jax.uncertainty",),
     ("qc_jax.losses",),
@@ -20,6 +20,8 @@ FLOORS = (
     ("qc_jax.descriptions",),
     ("qc_jax.training", "qc_jax.data", "qc_jax.models"),
     ("qc_jax.scoring",),
+    ("qc_jax.terminal",),
+    ("qc_jax.commands",),
     ("qc_jax.cli",),
     ("experiments",),
 )

@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from qc_jax.data import nifti
+from qc_jax.data import grid, nifti, values
 from qc_jax.errors import ScanError
 
 SHAPE = (20, 18, 16)
@@ -32,8 +32,8 @@ def nifti_bytes(data=None, affine=None, **fields) -> bytearray:
 
 BAD = {
     "empty.nii": (b"", "is empty"),
-    "text.nii": (b"not an image", "12 bytes hold no NIfTI header"),
-    "page.nii.gz": (b"<!doctype html>" + b" " * 400, "text or web page"),
+    "text.nii": (b"not an image", "is plain text .'not an image'.; get it again"),
+    "page.nii.gz": (b"<!doctype html>" + b" " * 400, "web page"),
     "pointer.nii.gz": (b"version https://git-lfs.github.com/spec/v1\n", "git-lfs pointer"),
     "archive.nii.gz": (b"PK\x03\x04" + b"\0" * 400, "zip archive"),
     "pickle.nii": (b"\x80\x04\x95" + b"\0" * 400, "pickle"),
@@ -54,7 +54,7 @@ BAD = {
     "flat.nii": (bytes(nifti_bytes(scan()[..., 0])), "3-D"),
     "thin.nii": (bytes(nifti_bytes(scan()[..., :1])), "3-D"),
     "four.nii": (bytes(nifti_bytes(np.stack([scan()] * 2, -1))), "more than one volume"),
-    "voxels.nii": (bytes(nifti_bytes(affine=np.diag([50.0, 1, 1, 1]))), "50.0.* mm"),
+    "voxels.nii": (bytes(nifti_bytes(affine=np.diag([50.0, 1, 1, 1]))), "50 1 1. mm"),
     "nan.nii": (
         bytes(nifti_bytes(np.where(np.indices(SHAPE)[0] % 7 == 3, np.nan, scan()))),
         "not finite",
@@ -159,7 +159,7 @@ def test_resampling_keeps_the_place(step):
     """A ramp stays the ramp, whatever number of voxels is averaged."""
     ramp = np.arange(60.0)[:, None, None] * np.ones((1, 12, 12))
     centre = np.array([30.0, 6.0, 6.0])
-    found = nifti.resample(ramp, np.eye(4), step, (9, 3, 3), centre)
+    found = grid.resample(ramp, np.eye(4), step, (9, 3, 3), centre)
     expected = centre[0] + step * (np.arange(9) - 4)
     np.testing.assert_allclose(found[:, 1, 1], expected, atol=1e-4)
 
@@ -213,13 +213,13 @@ def test_every_byte_of_a_header_ends_in_a_volume_or_a_refusal(tmp_path):
 )
 def test_what_is_no_scan(tmp_path, data, reason):
     with pytest.raises(ScanError, match=reason):
-        nifti.check_scan(tmp_path, data, np.diag([10.0, 10, 10, 1]))
+        values.check_scan(tmp_path, data, np.diag([10.0, 10, 10, 1]))
 
 
 @pytest.mark.parametrize("edge", [2.0, 40.0])
 def test_what_is_no_head_by_its_size(tmp_path, edge):
     with pytest.raises(ScanError, match="not that of a head"):
-        nifti.check_scan(tmp_path, scan(), np.diag([edge] * 3 + [1]))
+        values.check_scan(tmp_path, scan(), np.diag([edge] * 3 + [1]))
 
 
 def test_the_header_is_looked_at_before_anything_is_read(tmp_path):
@@ -229,3 +229,19 @@ def test_the_header_is_looked_at_before_anything_is_read(tmp_path):
         file.truncate(2**36)
     with pytest.raises(ScanError, match="64000000000 voxels"):
         nifti.read_volume(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("a.nii", "a"),
+        ("a.nii.gz", "a"),
+        ("A.NII", "A"),
+        ("a.Nii.GZ", "a"),
+        ("a.nii.nii", "a.nii"),
+        ("a\nb.nii", "a\nb"),
+    ],
+)
+def test_names_in_small_and_capital_letters(tmp_path, name, stem):
+    assert nifti.is_nifti(tmp_path / name) and nifti.stem(tmp_path / name) == stem
+    assert not nifti.is_nifti(tmp_path / f"{name}.json")

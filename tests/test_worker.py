@@ -8,7 +8,7 @@ import pytest
 
 import qc_jax
 from qc_jax.errors import CheckpointError
-from qc_jax.scoring import bids, study, worker
+from qc_jax.scoring import jobs, study, worker
 
 SCANS = ("good", "raises", "aborts", "killed", "hangs", "eats", "silent", "last")
 """What happens to each of them, see `WRECKED`."""
@@ -44,10 +44,10 @@ def records(tmp_path_factory, head, model_path):
     folder = tmp_path_factory.mktemp("wrecked")
     for name in SCANS:
         nib.save(nib.Nifti1Image(head, np.diag([8.0, 8, 8, 1])), folder / f"{name}.nii")
-    jobs = bids.plain_jobs([folder / f"{name}.nii" for name in SCANS])
+    scans = jobs.plain_jobs([folder / f"{name}.nii" for name in SCANS])
     shares = []
     found = study.score_study(
-        jobs,
+        scans,
         folder / "out",
         qc_jax.load_model(model_path),
         limits=worker.Limits(seconds=30.0, gigabytes=2.5),
@@ -71,6 +71,7 @@ def records(tmp_path_factory, head, model_path):
 def test_a_wrecked_scan_is_refused_and_says_why(records, name, reason):
     record = records[0][name]
     assert record["status"] == "refused" and "scores" not in record
+    assert record["passing"]  # a next call tries it again
     assert f"{name}.nii could not be scored" in record["reason"] and reason in record["reason"]
 
 
@@ -87,7 +88,7 @@ def test_progress_comes_window_by_window(records):
 
 def test_a_process_that_cannot_load_the_model(model_path, tmp_path):
     model = qc_jax.load_model(model_path)
-    (job,) = bids.plain_jobs([tmp_path / "a.nii"])
+    (job,) = jobs.plain_jobs([tmp_path / "a.nii"])
     command = [sys.executable, "-c", "raise SystemExit(3)"]
     with (
         worker.Worker(model, worker.Limits(), command) as process,

@@ -14,7 +14,7 @@ import tyro
 
 import qc_jax
 from qc_jax.augment import ALL_SOURCES
-from qc_jax.scoring import group, outputs
+from qc_jax.scoring import group, record
 
 _SESSIONS = 3
 """Of each subject, one scan in each."""
@@ -28,7 +28,7 @@ class Arguments:
     """Records, one in a hundred of a refused scan."""
 
 
-def record(rng: np.random.Generator, index: int, refused: bool) -> dict[str, Any]:
+def generated(rng: np.random.Generator, index: int, refused: bool) -> dict[str, Any]:
     """A record such as the participant level writes, with random scores."""
     subject, session = f"{index // _SESSIONS:06d}", str(index % _SESSIONS + 1)
     folder = f"sub-{subject}/ses-{session}/anat"
@@ -46,10 +46,10 @@ def record(rng: np.random.Generator, index: int, refused: bool) -> dict[str, Any
         "warnings": [],
     }
     if refused:
-        return made | {"status": outputs.REFUSED, "reason": f"{made['file']} is empty, no NIfTI"}
+        return made | {"status": record.REFUSED, "reason": f"{made['file']} is empty, no NIfTI"}
     names = ["task", *(source.name for source in ALL_SOURCES)]
     return made | {
-        "status": outputs.SCORED,
+        "status": record.SCORED,
         "reason": "",
         "sentence": "none found",
         "scores": dict(zip(names, rng.lognormal(-3, 0.3, len(names)).tolist(), strict=True)),
@@ -69,7 +69,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         output = Path(name)
         for index in range(arguments.scans):
-            made = record(rng, index, refused=index % 100 == 0)
+            made = generated(rng, index, refused=index % 100 == 0)
             path = output / made["folder"] / f"{made['name']}.json"
             path.parent.mkdir(parents=True)
             path.write_text(json.dumps(made))

@@ -16,7 +16,7 @@ from qc_jax import files
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Bad scans, many scans, fuzzed headers; kills, signals and flipped bits."""
+    """Bad scans, many scans, fuzzed headers, odd studies; kills, signals and flipped bits."""
 
     output: Annotated[str, tyro.conf.arg(metavar="FILE")] = "runs/faults.json"
     """Where the figures go."""
@@ -42,7 +42,7 @@ def run(chosen: Arguments) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from experiments.faults import scoring, tiny, training
+    from experiments.faults import scoring, study, tiny, training
 
     logging.getLogger("nibabel.global").disabled = True  # of headers that are wrong on purpose
     console, figures = Console(stderr=True), {}
@@ -52,6 +52,7 @@ def run(chosen: Arguments) -> int:
         parts = {
             "corpus": lambda at: scoring.score_corpus(at, head, model),
             "headers": lambda at: scoring.fuzz_headers(at, head),
+            "study": lambda at: study.try_situations(at, head, model),
             "many": lambda at: scoring.score_many(
                 at, head, model, chosen.scans, chosen.scans // 10
             ),
@@ -91,6 +92,7 @@ def _broken(figures: dict[str, dict[str, Any]]) -> list[str]:
     promises = {
         "every bad scan is refused for its reason, every awkward one scored": not corpus["wrong"],
         "every input has one record": corpus["records_lost"] == 0,
+        "what surrounds the scans of a study is as promised": not figures["study"]["wrong"],
         "some refused, the others scored: exit code 1": corpus["exit_code"] == 1,
         "no header raises anything but a refusal": headers["other"] == 0,
         "a study has a record for every scan": many["records"] == many["scans"],

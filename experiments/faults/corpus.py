@@ -1,7 +1,8 @@
 """Scans that are bad or awkward, each made from one small head, with what has to become of it.
 
 A bad file has to be refused for the reason given.  An awkward one has to be scored; where it holds
-the same head as the reference, only stored differently, its scores have to be the reference's.
+the same head as the reference, only stored differently, its scores have to be the reference's, and
+nothing else may be said of it than of the reference but for what is odd about it.
 """
 
 import dataclasses
@@ -25,11 +26,14 @@ class Case:
       path: of the file.
       reason: regular expression that the refusal has to match; empty where it has to be scored.
       tolerance: relative, of the scores against the reference's; None where they may differ.
+      warning: regular expression that one of its warnings has to match; empty where there is no
+        reason for one beyond those of the reference.
     """
 
     path: Path
     reason: str = ""
     tolerance: float | None = None
+    warning: str = ""
 
 
 def make(folder: Path, head: np.ndarray) -> list[Case]:
@@ -54,7 +58,7 @@ def make(folder: Path, head: np.ndarray) -> list[Case]:
 
 def _write(folder: Path, name: str, content: bytes, reason: str, tolerance: float | None) -> Case:
     (folder / name).write_bytes(content)
-    return Case(folder / name, reason, tolerance)
+    return Case(folder / name, reason, tolerance, _WARNINGS.get(name, ""))
 
 
 def _file(data: np.ndarray, affine: np.ndarray | None = None, dtype=np.int16, **fields) -> bytes:
@@ -83,12 +87,23 @@ def _bad_files(head: np.ndarray) -> Iterator[tuple[str, bytes, str]]:
     yield "empty.nii", b"", "is empty"
     yield "empty.nii.gz", b"", "is empty"
     yield "empty_gz_stream.nii.gz", gzip.compress(b""), "is empty"
-    yield "text.nii", b"not an image\n" * 50, "no NIfTI"
-    yield "html.nii.gz", b"<!doctype html>" + b" " * 400, "text or web page"
+    yield "text.nii", b"not an image\n" * 50, "plain text"
+    yield "html.nii.gz", b"<!doctype html>" + b" " * 400, "web page"
     yield "lfs_pointer.nii.gz", b"version https://git-lfs.github.com/spec/v1\n", "git-lfs pointer"
-    yield "dicom.nii", b"\0" * 128 + b"DICM" + b"\0" * 400, "no NIfTI"
+    yield "dicom.nii", b"\0" * 128 + b"DICM" + b"\0" * 400, "is DICOM.*dcm2niix"
     yield "zip_named.nii.gz", b"PK\x03\x04" + b"\0" * 400, "zip archive"
-    yield "zeros.nii", b"\0" * 352, "no NIfTI"
+    yield "annex_pointer.nii.gz", b"/annex/objects/MD5E-s1862--8b1a.nii.gz\n", "datalad get"
+    yield (
+        "mgh_named.nii",
+        nib.MGHImage(head.astype(np.float32), np.eye(4)).to_bytes(),
+        "mri_convert",
+    )
+    yield "hdf5.nii", b"\x89HDF\r\n\x1a\n" + bytes(600), "MINC 2"
+    yield "nrrd.nii", b"NRRD0005\ntype: short\n" + bytes(600), "is NRRD"
+    yield "json.nii.gz", b'{"EchoTime": 0.003}', "is JSON"
+    yield "analyze.nii", nib.AnalyzeHeader().binaryblock, "Analyze header"
+    yield "apple_double.nii", b"\0\5\x16\7\0\2\0\0Mac OS X" + bytes(600), "macOS"
+    yield "zeros.nii", b"\0" * 352, "zeros alone"
     yield "pickle.nii", b"\x80\x04\x95" + b"\0" * 400, "pickle"
     yield "pickle.nii.gz", gzip.compress(b"\x80\x04\x95" + b"\0" * 400), "pickle"
     yield "gz_twice.nii.gz", gzip.compress(packed), "compressed twice"
@@ -136,14 +151,16 @@ def _bad_files(head: np.ndarray) -> Iterator[tuple[str, bytes, str]]:
     every = {"srow_x": zeros, "srow_y": zeros, "srow_z": zeros}
     yield "affine_zero.nii", _file(head, **every, **form), "cannot be inverted"
     bad_quaternion = _file(head, sform_code=0, qform_code=1, quatern_b=3.0)
-    yield "qform_bad_quaternion.nii", bad_quaternion, "cannot be read|cannot be inverted"
+    yield "qform_bad_quaternion.nii", bad_quaternion, "a qform that cannot be used"
+    both = _file(head, srow_x=zeros, sform_code=1, qform_code=1, quatern_b=np.nan)
+    yield "both_forms_bad.nii", both, "an sform that cannot be inverted .* and a qform"
     none = {"sform_code": 0, "qform_code": 0}
     for name, edge in (("zero", 0.0), ("nan", np.nan)):
         file = _file(head, pixdim=[1, edge, edge, edge, 1, 1, 1, 1], **none)
-        yield f"pixdim_{name}_no_form.nii", file, "mm|cannot be"
+        yield f"pixdim_{name}_no_form.nii", file, "neither sform nor qform"
     yield "vox_absurd.nii", _file(head, np.diag([5000.0] * 3 + [1])), "voxels of"
     wrong_scale = _file(head, srow_x=[3 * VOXEL_SIZE, 0, 0, 0], sform_code=1)
-    yield "sform_scale_wrong.nii", wrong_scale, "voxels of|contradicts itself"
+    yield "sform_scale_wrong.nii", wrong_scale, "contradicts itself"
     # -- Shape and type --------------------------------------------------------------------------
     yield "one_dimension.nii", _file(head[:, 15, 12]), "3-D"
     yield "two_dimensions.nii", _file(head[..., 12]), "3-D"
@@ -163,9 +180,16 @@ def _bad_files(head: np.ndarray) -> Iterator[tuple[str, bytes, str]]:
     yield "nan_all.nii", _file(head * np.nan, **real), "constant|not finite"
     half = np.where(np.indices(head.shape)[0] % 7 == 3, np.nan, head)
     yield "nan_half_head.nii", _file(half, **real), "not finite"
+    left = np.where(np.indices(head.shape)[0] < head.shape[0] // 2, np.nan, head)
+    yield "nan_left_half.nii", _file(left, **real), "not finite"
     yield "inf_all.nii", _file(head + np.inf, **real), "constant|not finite"
     yield "labels.nii", _file(np.rint(head / 1000)), "label map"
     yield "mask.nii", _file(head > 3000), "mask"
+    # The ratio of two inversions, or a phase, in air.
+    uniform = np.random.default_rng(0).integers(0, 4095, head.shape)
+    yield "mp2rage_uni.nii", _file(np.where(head > 300, 4095e-4 * head, uniform)), "MP2RAGE UNI"
+    wrapped = np.where(head > 300, np.mod(2.0 * head, 8191), 2 * uniform) - 4096
+    yield "phase.nii", _file(wrapped), "phase image"
 
 
 def _awkward_files(head: np.ndarray) -> Iterator[tuple[str, bytes, float | None]]:
@@ -185,6 +209,25 @@ def _awkward_files(head: np.ndarray) -> Iterator[tuple[str, bytes, float | None]
     yield "one_more_axis.nii", _file(head[..., None]), 1e-5
     yield "plain_named.nii.gz", good, 1e-5
     yield "gz_named.nii", gzip.compress(good), 1e-5
+    # -- The same head, a header that asks for care ----------------------------------------------
+    both = {"sform_code": 1, "qform_code": 1}
+    bad = {"quatern_b": 0.0, "quatern_c": 0.8, "quatern_d": 0.7}
+    yield "quaternion_unused.nii", _file(head, sform_code=1, qform_code=0, **bad), 1e-5
+    yield "quaternion_nan_unused.nii", _file(head, sform_code=1, quatern_b=np.nan), 1e-5
+    yield "quaternion_bad_beside_sform.nii", _file(head, **both, **bad), 1e-5
+    yield "sform_bad_beside_qform.nii", _file(head, **both, srow_x=[0.0] * 4), 1e-5
+    turn = np.sqrt(0.5) + 4e-7
+    long = {"quatern_b": turn, "quatern_c": turn, "sform_code": 0, "qform_code": 1}
+    yield "quaternion_rounded.nii", _file(head.transpose(1, 0, 2)[..., ::-1], **long), 1e-3
+    yield "pixdim_zero_sform.nii", _file(head, pixdim=[1, 0, 0, 0, 1, 1, 1, 1]), 1e-5
+    yield "code_99.nii", _file(head, sform_code=99), 1e-5
+    yield "forms_disagree.nii", _file(head, **both, qoffset_x=30.0), 1e-5
+    for name, factor, code in (("metres", 1e-3, 1), ("micrometres", 1e3, 3), ("lie", 1.0, 1)):
+        in_unit = np.diag([factor * VOXEL_SIZE] * 3 + [1.0])
+        yield f"units_{name}.nii", _file(head, in_unit, xyzt_units=code), 1e-5
+    large = nib.Nifti1Image(head.astype(np.int16), affine)
+    large.header.extensions.append(nib.nifti1.Nifti1Extension(6, b" " * 3 * 2**20))
+    yield "extension_3MB.nii.gz", gzip.compress(large.to_bytes()), 1e-5
     # -- The same head, turned -------------------------------------------------------------------
     image = nib.Nifti1Image(head.astype(np.int16), affine)
     for codes in ("LPS", "LAS", "RPI", "PIR", "SRP", "ASL", "IPR", "SAL"):
@@ -210,11 +253,43 @@ def _awkward_files(head: np.ndarray) -> Iterator[tuple[str, bytes, float | None]
     few = head.copy()
     few[12, 15, 12], few[12, 16, 12] = np.nan, np.inf
     yield "few_not_finite.nii", _file(few, dtype=np.float32), None
+    hot = head.copy()
+    hot[np.unravel_index(hot.argmax(), hot.shape)] = 3e7
+    yield "hot_voxel.nii", _file(hot, dtype=np.float32), 2e-2
+    mean = np.pad(head, ((3, 3), (3, 3), (0, 3)), constant_values=np.rint(head.mean()))
+    yield "margin_of_the_mean.nii", _file(mean), None
     for scale in (1e30, 1e300, 1e-30):
         yield f"scale_{scale:g}.nii", _file(head * scale, dtype=np.float64), 1e-3
     yield "negative.nii", _file(head - 5000), None
     noise = np.random.default_rng(0).normal(1000, 300, head.shape)
     yield "noise_only.nii", _file(noise), None
+
+
+_WARNINGS = {
+    "trailing_bytes.nii": "after its last voxel, with 64 bytes",
+    "one_more_axis.nii": "its only volume",
+    "plain_named.nii.gz": "not compressed, unlike its name",
+    "gz_named.nii": "is compressed, unlike its name",
+    "quaternion_bad_beside_sform.nii": "a qform that cannot be used",
+    "sform_bad_beside_qform.nii": "an sform that cannot be inverted",
+    "pixdim_zero_sform.nii": "its sform has the voxel size",
+    "code_99.nii": "sform_code 99 is unknown",
+    "forms_disagree.nii": "up to 30.0 mm apart",
+    "units_metres.nii": "its affine is in metres",
+    "units_micrometres.nii": "its affine is in micrometres",
+    "units_lie.nii": "says metres",
+    "extension_3MB.nii.gz": "3.0 MB",
+    "sheared.nii": "sheared",
+    "thick_slices.nii": "voxels of 16 mm",
+    "slab.nii": "only 8 slices",
+    "no_form.nii": "no qform or sform",
+    "nan_background.nii": "are not finite",
+    "few_not_finite.nii": "are not finite",
+    "hot_voxel.nii": "far outside of the range",
+    "margin_of_the_mean.nii": "a margin of",
+    "negative.nii": "values below zero",
+}
+"""What has to be said of a file, by its name."""
 
 
 def _special_files(folder: Path) -> Iterator[Case]:

@@ -32,7 +32,7 @@ def score_corpus(folder: Path, head: np.ndarray, model: Path) -> dict[str, Any]:
     arguments = ["score", *(str(case.path) for case in cases), "--output-dir", str(folder / "out")]
     call = _call([*arguments, "--json"], model, folder)
     records = {r["file"]: r for r in map(json.loads, call.pop("output").splitlines())}
-    reference = records[str(cases[0].path)].get("scores", {})
+    reference = records[str(cases[0].path)]
     wrong, refused, scored = [], 0, 0
     for case in cases:
         problem = _problem(case, records.get(str(case.path)), reference)
@@ -53,8 +53,9 @@ def score_corpus(folder: Path, head: np.ndarray, model: Path) -> dict[str, Any]:
     }
 
 
-def _problem(case: corpus.Case, record: dict[str, Any] | None, reference: dict[str, float]) -> str:
-    """What is wrong with the record of a case; empty where nothing is."""
+def _problem(case: corpus.Case, record: dict[str, Any] | None, reference: dict[str, Any]) -> str:
+    """What is wrong with the record of a case beside that of the reference; empty where nothing
+    is."""
     if record is None:
         return "no record"
     if case.reason:
@@ -68,11 +69,21 @@ def _problem(case: corpus.Case, record: dict[str, Any] | None, reference: dict[s
     values = np.array(list(record["scores"].values()))
     if not np.isfinite(values).all():
         return f"has scores {record['scores']}"
-    if case.tolerance is not None and not np.allclose(
-        values, list(reference.values()), rtol=max(case.tolerance, 1e-6)
-    ):
-        return f"scores {record['scores']} are not those of the reference, {reference}"
-    return ""
+    said = [text for text in record["warnings"] if case.warning and re.search(case.warning, text)]
+    if case.warning and not said:
+        return f"warns of {record['warnings']}, not of {case.warning!r}"
+    if case.tolerance is None:
+        return ""
+    scores = reference.get("scores", {})
+    if not np.allclose(values, list(scores.values()), rtol=max(case.tolerance, 1e-6)):
+        return f"scores {record['scores']} are not those of the reference, {scores}"
+    known = {_words(text) for text in (*reference["warnings"], *said)}
+    more = [text for text in record["warnings"] if _words(text) not in known]
+    return f"warns of {more} as well" if more else ""
+
+
+def _words(text: str) -> str:
+    return re.sub(r"[\d.]+", "", text)
 
 
 def score_many(

@@ -1,17 +1,65 @@
-"""Which scans to score: those of a BIDS folder with the chosen suffixes, or plain files."""
+"""Which scans of a BIDS folder are scored, which are not, and why: none is left out in silence."""
 
 import collections
 import dataclasses
-import hashlib
+import json
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
+
+import pathspec
 
 from qc_jax.data import nifti
-from qc_jax.errors import ConfigError
-from qc_jax.scoring.outputs import Job
+from qc_jax.errors import ConfigError, one_line
+from qc_jax.scoring.jobs import Job, fitting, marked, told_apart
 
 _ENTITY = re.compile(r"([a-zA-Z0-9]+)-([a-zA-Z0-9+]+)")
+_NO_MAGNITUDE = ("phase", "real", "imag")
+_OTHER_FORMATS = (".mgz", ".mgh", ".mnc", ".nrrd", ".nhdr", ".mha", ".hdr", ".img", ".dcm", ".PAR")
+_SHORT = {
+    "subject": "sub",
+    "session": "ses",
+    "acquisition": "acq",
+    "reconstruction": "rec",
+    "ceagent": "ce",
+    "direction": "dir",
+    "inversion": "inv",
+    "modality": "mod",
+}
+"""Entities by the names that BIDS filter files have for them."""
+_ANY = ("*", "Query.ANY", "Query.OPTIONAL")
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """Scans that are wanted.
+
+    Attributes:
+      participants: labels with or without `sub-`; all by default.
+      sessions: labels with or without `ses-`; all by default.
+      suffixes: contrasts, as BIDS names them.
+      entities: values by the short name of an entity (`run`, `acq`, ...), None for scans without
+        it; numbers are compared as numbers.
+    """
+
+    participants: Sequence[str] = ()
+    sessions: Sequence[str] = ()
+    suffixes: Sequence[str] = ("T1w",)
+    entities: Mapping[str, Sequence[str | None]] = dataclasses.field(default_factory=dict)
+
+
+class Listing(NamedTuple):
+    """What a BIDS folder holds.
+
+    Attributes:
+      jobs: scans to score.
+      notes: a sentence for every kind of scan that is not, and for subjects without any.
+    """
+
+    jobs: list[Job]
+    notes: list[str]
 
 
 def bids_jobs(
@@ -20,84 +68,241 @@ def bids_jobs(
     sessions: Sequence[str] = (),
     suffixes: Sequence[str] = ("T1w",),
 ) -> list[Job]:
-    """Every anatomical scan of a BIDS folder with one of these suffixes, derivatives left out.
+    """The scans of `list_scans`, without its notes."""
+    return list_scans(folder, Selection(participants, sessions, suffixes)).jobs
+
+
+def list_scans(folder: Path, wanted: Selection) -> Listing:
+    """Every anatomical magnitude image of a BIDS folder that is wanted, derivatives left out.
 
     Args:
       folder: holds `sub-*/[ses-*/]anat/*_<suffix>.nii[.gz]`.
-      participants: labels with or without `sub-`; all by default.
-      sessions: labels with or without `ses-`; all by default.
-      suffixes: contrasts, as BIDS names them.
+      wanted: which of them.
 
     Raises:
       ConfigError: no folder, no such participant, or no scan.
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a folder; name a BIDS folder")
-    subjects = sorted(path.name for path in folder.glob("sub-*") if path.is_dir())
-    wanted = [f"sub-{label.removeprefix('sub-')}" for label in participants] or subjects
-    unknown = [name for name in wanted if name not in subjects]
+    subjects = {entry.name: Path(entry.path) for entry in _entries(folder, "sub-", folders=True)}
+    names = [f"sub-{label.strip().removeprefix('sub-')}" for label in wanted.participants]
+    unknown = sorted({name for name in names if name not in subjects})
     if unknown:
-        raise ConfigError(
-            f"{folder} holds no {', '.join(unknown)}; there are {', '.join(subjects[:20])}"
-            + (f" and {len(subjects) - 20} others" if len(subjects) > 20 else "")
-        )
-    chosen = {f"ses-{label.removeprefix('ses-')}" for label in sessions}
+        raise ConfigError(f"{folder} holds no {', '.join(unknown)}; there are {_some(subjects)}")
+    alike = collections.Counter(name.lower() for name in subjects)
+    ignored, left = _bidsignore(folder), _LeftOut()
     jobs = []
-    for name in wanted:
-        for path in sorted(
-            [*(folder / name).glob("anat/*"), *(folder / name).glob("ses-*/anat/*")]
-        ):
-            suffix = nifti.stem(path).rpartition("_")[2]
-            if not nifti.is_nifti(path) or suffix not in suffixes:
-                continue
-            if chosen and not chosen & set(path.relative_to(folder).parts):
-                continue
-            jobs.append(_bids_job(folder, path, suffix))
+    for name in dict.fromkeys(names or subjects):
+        here = list(_images(subjects[name], left))
+        every = [_job(folder, name, path) for path in here]
+        every = told_apart([_of_its_folder(job, folder, alike) for job in every], folder)
+        suitable = [job for job in every if job.suffix in wanted.suffixes]
+        chosen = []
+        for job in suitable:
+            place = job.scan.relative_to(folder).as_posix()
+            if job.entities.get("part") in _NO_MAGNITUDE:
+                left.no_magnitude.append(place)
+            elif ignored is not None and ignored.match_file(place):
+                left.ignored.append(place)
+            elif _matches(job, wanted):
+                chosen.append(job)
+        if not suitable:
+            left.subjects.append(_what_else(subjects[name], every))
+        jobs += chosen
+    notes = left.notes(wanted.suffixes)
     if not jobs:
-        which = "|".join(suffixes)
+        which = "|".join(wanted.suffixes)
+        restricted = wanted.participants or wanted.sessions or wanted.entities
         raise ConfigError(
             f"{folder} holds no sub-*/[ses-*/]anat/*_{which}.nii[.gz]"
-            + (" of the chosen participants and sessions" if participants or sessions else "")
+            + (" that fits what was chosen" if restricted else "")
             + "; is it a BIDS folder?"
+            + "".join(f" {note[0].upper()}{note[1:]}." for note in notes)
         )
-    return _told_apart(jobs)
+    return Listing(jobs, notes)
 
 
-def _bids_job(folder: Path, path: Path, suffix: str) -> Job:
+def selection(
+    participants: Sequence[str],
+    sessions: Sequence[str],
+    suffixes: Sequence[str],
+    entities: Mapping[str, Sequence[str]],
+    filter_file: Path | None = None,
+) -> Selection:
+    """What is wanted by options and by a filter file together.
+
+    Args:
+      participants, sessions, suffixes: see `Selection`.
+      entities: values by the short name of an entity; none for all.
+      filter_file: as fMRIPrep takes it, `{"t1w": {"session": "01", "acquisition": null}}`.
+
+    Raises:
+      ConfigError: the file cannot be read, or asks for what no anatomical image has.
+    """
+    chosen: dict[str, Sequence[str | None]] = {n: list(v) for n, v in entities.items() if v}
+    if filter_file is not None:
+        chosen |= _read_filter(filter_file, suffixes)
+    return Selection(participants, sessions, suffixes, chosen)
+
+
+def _read_filter(path: Path, suffixes: Sequence[str]) -> dict[str, list[str | None]]:
+    """Values by the short name of an entity."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        queries: dict[str, dict[str, Any]]
+        queries = {name.lower(): dict(query) for name, query in content.items()}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise ConfigError(f"{path} is no BIDS filter file ({one_line(error)})") from error
+    asked = [suffix for suffix in suffixes if suffix.lower() in queries]
+    if not asked:
+        raise ConfigError(
+            f"{path} says nothing of {' or '.join(s.lower() for s in suffixes)}; it has "
+            f"{', '.join(queries) or 'nothing'}"
+        )
+    entities: dict[str, list[str | None]] = {}
+    for suffix in asked:
+        for name, value in queries[suffix.lower()].items():
+            values = value if isinstance(value, list) else [value]
+            expected = {"datatype": "anat", "suffix": suffix}.get(name)
+            if not all(v is None or isinstance(v, str | int) for v in values):
+                raise ConfigError(f"{path}: {name} is {value!r}; texts, numbers or null are meant")
+            if expected and expected not in values:
+                raise ConfigError(f"{path}: {name} {value!r} is not that of {suffix} images")
+            if not expected and name != "extension" and not set(values) & set(_ANY):
+                texts = [None if v in (None, "Query.NONE") else str(v) for v in values]
+                entities.setdefault(_SHORT.get(name, name), []).extend(texts)
+    return entities
+
+
+# -- One subject -------------------------------------------------------------------------------
+
+
+def _entries(folder: Path, start: str = "", folders: bool = False) -> list[os.DirEntry]:
+    """What lies in a folder, by name; nothing where it is none."""
+    try:
+        with os.scandir(folder) as found:
+            chosen = [e for e in found if e.name.startswith(start) and (not folders or e.is_dir())]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be read ({error.strerror})") from error
+    return sorted(chosen, key=lambda entry: entry.name)
+
+
+def _images(subject: Path, left: "_LeftOut") -> Iterator[Path]:
+    """NIfTI files in the `anat` folders of a subject; what else could be a scan is noted."""
+    sessions = [Path(entry.path) for entry in _entries(subject, "ses-", folders=True)]
+    for folder in (subject, *sessions):
+        for entry in _entries(folder / "anat"):
+            path = Path(entry.path)
+            if entry.name.startswith("."):
+                left.hidden.append(entry.name)
+            elif nifti.is_nifti(path):
+                yield path
+            elif path.suffix in _OTHER_FORMATS:
+                left.formats.append(entry.name)
+
+
+def _job(folder: Path, subject: str, path: Path) -> Job:
     name = nifti.stem(path)
+    suffix = name.rpartition("_")[2]
     # Two contrasts of one session must not write the same maps.
     prefix = name.removesuffix(f"_{suffix}") + ("" if suffix == "T1w" else f"_mod-{suffix}")
-    entities = dict(_ENTITY.findall(name))
-    return Job(path, path.parent.relative_to(folder), prefix, name, entities, suffix)
+    entities = {"sub": subject.removeprefix("sub-")} | dict(_ENTITY.findall(name))
+    place = path.parent.relative_to(folder)
+    return Job(path, place, fitting(prefix), fitting(name), entities, suffix)
 
 
-def plain_jobs(scans: Sequence[Path]) -> list[Job]:
-    """One job for each file, whatever it is called; the same file twice counts once.
-
-    Outputs go to a folder named after the file; where names collide, or hold characters that a file
-    name had better not, a part of the path's hash makes them unique.
-    """
-    jobs = []
-    for path in dict.fromkeys(scans):
-        name = re.sub(r"[^A-Za-z0-9_.-]", "_", nifti.stem(path)).lstrip(".-")[:100]
-        if name != nifti.stem(path):
-            name = f"{name}_{_digest(path)}".lstrip("_")
-        jobs.append(Job(path, Path(name), name, name, {}))
-    return [dataclasses.replace(job, folder=Path(job.name)) for job in _told_apart(jobs)]
+def _of_its_folder(job: Job, folder: Path, alike: Mapping[str, int]) -> Job:
+    """A job with a hash in its names where another subject may have a scan of that name."""
+    subject = job.folder.parts[0]
+    own = job.name.startswith(f"{subject}_") and alike[subject.lower()] == 1
+    return job if own else marked(job, job.scan.relative_to(folder))
 
 
-def _told_apart(jobs: Sequence[Job]) -> list[Job]:
-    """Jobs whose names differ in more than case; where they did not, by the path's hash."""
-    count = collections.Counter(job.name.lower() for job in jobs)
-    unique = []
-    for job in jobs:
-        if count[job.name.lower()] > 1:
-            end = _digest(job.scan)
-            job = dataclasses.replace(job, name=f"{job.name}_{end}", prefix=f"{job.prefix}_{end}")
-        unique.append(job)
-    return unique
+def _matches(job: Job, wanted: Selection) -> bool:
+    sessions = {f"ses-{label.strip().removeprefix('ses-')}" for label in wanted.sessions}
+    if sessions and not sessions & set(job.folder.parts):
+        return False
+    return all(
+        any(_same(job.entities.get(name), value) for value in values)
+        for name, values in wanted.entities.items()
+    )
 
 
-def _digest(path: Path) -> str:
-    absolute = bytes(path.absolute().as_posix(), "utf-8", "surrogateescape")
-    return hashlib.sha256(absolute).hexdigest()[:8]
+def _same(found: str | None, asked: str | None) -> bool:
+    if found is None or asked is None:
+        return found is asked
+    asked = asked.rpartition("-")[2]
+    return found == asked or (found.isdigit() and asked.isdigit() and int(found) == int(asked))
+
+
+def _bidsignore(folder: Path) -> pathspec.GitIgnoreSpec | None:
+    path = folder / ".bidsignore"
+    if not path.is_file():
+        return None
+    try:
+        return pathspec.GitIgnoreSpec.from_lines(path.read_text(errors="replace").splitlines())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read ({error}); mend or remove it") from error
+
+
+# -- What is left out --------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class _LeftOut:
+    """Names of what is not scored, by the reason."""
+
+    subjects: list[str] = dataclasses.field(default_factory=list)
+    no_magnitude: list[str] = dataclasses.field(default_factory=list)
+    ignored: list[str] = dataclasses.field(default_factory=list)
+    hidden: list[str] = dataclasses.field(default_factory=list)
+    formats: list[str] = dataclasses.field(default_factory=list)
+
+    def notes(self, suffixes: Sequence[str]) -> list[str]:
+        """A sentence for each reason."""
+        which = " or ".join(suffixes)
+        texts = (
+            (self.subjects, f"{{}} without a {which} image in anat/: {{}}"),
+            (self.no_magnitude, "{} left out, being phase, real or imaginary parts: {}"),
+            (self.ignored, "{} left out by .bidsignore: {}"),
+            (self.formats, "{} left out, being no NIfTI (convert them): {}"),
+            (self.hidden, "{} left out, being hidden: {}"),
+        )
+        words = ("subject", "image", "image", "file", "file")
+        return [
+            text.format(f"{len(names)} {word}{'s' if len(names) > 1 else ''}", _some(names))
+            for (names, text), word in zip(texts, words, strict=True)
+            if names
+        ]
+
+
+def _what_else(subject: Path, images: Sequence[Job]) -> str:
+    """A subject without a wanted image, and what would take what it has."""
+    magnitudes = [job for job in images if job.entities.get("part") not in _NO_MAGNITUDE]
+    suffixes = sorted({job.suffix for job in magnitudes})
+    if suffixes:
+        return f"{subject.name} (--suffix {' '.join(suffixes)} would take what it has)"
+    elsewhere = [
+        path.relative_to(subject).as_posix()
+        for path in sorted(subject.rglob("*_T1w.nii*"))
+        if nifti.is_nifti(path) and not path.name.startswith(".")
+    ]
+    if elsewhere:
+        return f"{subject.name} ({elsewhere[0]} lies outside of anat/)"
+    types = {e.name for e in _entries(subject, folders=True)}
+    types |= {
+        e.name
+        for session in _entries(subject, "ses-", folders=True)
+        for e in _entries(Path(session.path), folders=True)
+    }
+    types = {name for name in types if not name.startswith(("ses-", "."))}
+    return f"{subject.name} ({', '.join(sorted(types)) or 'empty'})"
+
+
+def _some(names: Any, most: int = 10) -> str:
+    """The first names, and how many others there are."""
+    listed = list(names)
+    others = f" and {len(listed) - most} others" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + others

@@ -16,8 +16,9 @@ from typing import Any
 import qc_jax
 from qc_jax.errors import CheckpointError, ConfigError, OutputError, QcJaxError
 from qc_jax.models import Model, load_model
-from qc_jax.scoring import outputs
-from qc_jax.scoring.outputs import Job
+from qc_jax.scoring import record
+from qc_jax.scoring.jobs import Job
+from qc_jax.scoring.record import Contents
 from qc_jax.scoring.worker import Limits, Worker
 
 _AHEAD = 2
@@ -113,7 +114,7 @@ def score_jobs(
             yield future.result()
         elif isinstance(error, KilledWorker):
             reason = f"{job.scan} could not be scored: {1 + _RETRIES} workers were lost with it"
-            yield outputs.refusal(job, model, reason)
+            yield record.refusal(job, model, Contents(), reason, passing=True)
         elif isinstance(error, QcJaxError):
             raise error
         else:

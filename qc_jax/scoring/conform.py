@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from qc_jax import augment
-from qc_jax.data import nifti
+from qc_jax.data import grid
 from qc_jax.scoring.scores import head_mask
 
 _ABOVE_HEAD = 10.0
@@ -49,8 +49,8 @@ def conform(
     """
     data = from_zero(np.asarray(data, np.float32))
     box_centre = _box_centre(data, affine, voxel_size, field_of_view)
-    box_centre = nifti.centre_on_voxels(affine, voxel_size, field_of_view, box_centre)
-    image = nifti.resample(data, affine, voxel_size, field_of_view, box_centre)
+    box_centre = grid.centre_on_voxels(affine, voxel_size, field_of_view, box_centre)
+    image = grid.resample(data, affine, voxel_size, field_of_view, box_centre)
     mask = head_mask(image, voxel_size)
     grid_affine = np.diag([voxel_size] * 3 + [1.0])
     grid_affine[:3, 3] = box_centre - voxel_size * (np.asarray(field_of_view) - 1) / 2
@@ -79,7 +79,7 @@ def _box_centre(data, affine, voxel_size, field_of_view) -> np.ndarray:
     extent = np.abs(affine[:3, :3]) @ np.array(data.shape)
     shape = np.maximum(np.ceil(extent / coarse).astype(int), 2)
     middle = affine[:3, :3] @ ((np.array(data.shape) - 1) / 2) + affine[:3, 3]
-    overview = nifti.resample(data, affine, coarse, shape, middle)
+    overview = grid.resample(data, affine, coarse, shape, middle)
     mask = head_mask(overview, coarse)
     top = np.flatnonzero(mask.any(axis=(0, 1))).max()
     upper = mask.copy()

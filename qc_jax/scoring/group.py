@@ -8,38 +8,54 @@
 The suffix is that of BIDS, `T1w` for plain files.
 """
 
+import contextlib
+import fcntl
 import functools
-import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from qc_jax.errors import ConfigError, OutputError
-from qc_jax.scoring import group_report, outputs
+from qc_jax import files
+from qc_jax.errors import ConfigError
+from qc_jax.scoring import group_report, ownership, record
+from qc_jax.scoring.participants import Participants, is_number, match, read_participants
+
+__all__ = ["Participants", "read_participants", "read_records", "table", "write_group"]
 
 _FORMULA = r"^[=+\-@]"
 _NUMBERS = ("predicted_dice", "grey_matter_volume_ml", "grey_matter_volume_error_ml")
+_LAST = ("model", "version", "file_now", "warnings", "reason", "file")
+_PLAIN = re.compile(r".*[0-9a-f]{8}")
+"""Name of the folder of a plain scan's outputs."""
+
+
+@contextlib.contextmanager
+def alone(output: Path) -> Iterator[None]:
+    """One process at a time reads and writes the tables of an output folder, so that each finds the
+    rows of all before it; where the file system has no locks, the files are whole all the same."""
+    with files.writing(output), (output / ".qc_jax.lock").open("a") as lock:
+        with contextlib.suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+# -- Records -----------------------------------------------------------------------------------
 
 
 def read_records(output: Path) -> list[dict[str, Any]]:
-    """Every record below an output folder, by name.
+    """Every record below an output folder, by name; what is none is passed over.
 
     Raises:
       ConfigError: there is none.
     """
     records = {}
     for path in _possible_records(output):
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if isinstance(content, dict) and content.get("status") in (
-            outputs.SCORED,
-            outputs.REFUSED,
-        ):
+        content = record.read(path)
+        if content is not None:
             records[content["name"]] = content
     if not records:
         raise ConfigError(f"{output} holds no scored scans; run the participant level first")
@@ -55,37 +71,85 @@ def _possible_records(output: Path) -> Iterator[Path]:
                 yield Path(folder, name)
 
 
-def table(records: Sequence[dict[str, Any]], participants: pl.DataFrame | None = None):
-    """The records as a table, one row each, numbers as Float64 and the rest as String.
+def chosen(
+    records: Sequence[dict[str, Any]],
+    participants: Sequence[str] = (),
+    sessions: Sequence[str] = (),
+    suffixes: Sequence[str] = (),
+) -> list[dict[str, Any]]:
+    """Records of some participants, sessions and contrasts; all by default.
+
+    Raises:
+      ConfigError: a participant without a record, or nothing is left.
+    """
+    subjects = {label.strip().removeprefix("sub-") for label in participants}
+    visits = {label.strip().removeprefix("ses-") for label in sessions}
+    known = {r["entities"].get("sub") for r in records}
+    if subjects - known:
+        raise ConfigError(f"no scan of sub-{', sub-'.join(sorted(subjects - known))} was scored")
+    left = [
+        r
+        for r in records
+        if (not subjects or r["entities"].get("sub") in subjects)
+        and (not visits or r["entities"].get("ses") in visits)
+        and (not suffixes or r["suffix"] in suffixes)
+    ]
+    if not left:
+        raise ConfigError("none of the scored scans fits what was chosen")
+    return left
+
+
+# -- Table -------------------------------------------------------------------------------------
+
+
+def table(
+    records: Sequence[dict[str, Any]], participants: Participants | None = None
+) -> pl.DataFrame:
+    """The records as a table, one row each, numbers as such and the rest as String.
 
     Args:
-      records: see `outputs.record_of`.
+      records: see `record.scored`.
       participants: see `read_participants`; its columns come before those on the file.
     """
-    rows = [_row(record) for record in records]
+    return _joined(records, participants)[0]
+
+
+def _joined(
+    records: Sequence[dict[str, Any]], participants: Participants | None
+) -> tuple[pl.DataFrame, list[str]]:
+    rows = [_row(r) for r in records]
+    notes: list[str] = []
     columns = dict.fromkeys(name for row in rows for name in row)
     schema = {name: pl.Float64 if _is_number(name) else pl.String for name in columns}
-    found = pl.from_dicts(rows, schema=schema)
-    if participants is not None and "sub" in found.columns:
-        found = found.join(participants, on="sub", how="left", maintain_order="left")
-    last = ("warnings", "reason", "file")
-    return found.select(*(name for name in found.columns if name not in last), *last)
+    frame = pl.from_dicts(rows, schema=schema)
+    if participants is not None and "sub" in frame.columns:
+        scans = [(r["entities"].get("sub", ""), r["entities"].get("ses")) for r in records]
+        others, notes = match(participants, scans)
+        frame = frame.hstack(others)
+    return _in_order(frame), notes
+
+
+def _in_order(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.select(*(name for name in frame.columns if name not in _LAST), *_LAST)
 
 
 def _is_number(column: str) -> bool:
     return column.startswith(("score_", "percentile_")) or column in _NUMBERS
 
 
-def _row(record: dict[str, Any]) -> dict[str, Any]:
-    row = {"name": record["name"], **record["entities"], "status": record["status"]}
-    if record["status"] == outputs.SCORED:
-        row |= {key: record[key] for key in ("sentence", *_NUMBERS) if key in record}
-        row |= {f"score_{name}": value for name, value in record["scores"].items()}
-        row |= {f"percentile_{name}": v for name, v in record.get("percentiles", {}).items()}
+def _row(content: dict[str, Any]) -> dict[str, Any]:
+    row = {"name": content["name"], **content["entities"], "status": content["status"]}
+    if content["status"] == record.SCORED:
+        row |= {key: content[key] for key in ("sentence", *_NUMBERS) if key in content}
+        row |= {f"score_{name}": value for name, value in content["scores"].items()}
+        row |= {f"percentile_{name}": v for name, v in content.get("percentiles", {}).items()}
     row |= {
-        "warnings": "; ".join(record["warnings"]),
-        "reason": record["reason"],
-        "file": record["file"],
+        "model": f"{content['model']} {content['model_sha256'][:8]}",
+        "version": content["version"],
+        "file_now": "there" if os.path.exists(content["file"]) else "gone",
+        "warnings": "; ".join(content["warnings"]),
+        "reason": content["reason"],
+        "file": content["file"],
     }
     # A name that is no UTF-8 can stand in a record, but in no table.
     return {
@@ -94,33 +158,35 @@ def _row(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def read_participants(bids_folder: Path) -> pl.DataFrame | None:
-    """The columns of a study's `participants.tsv`, by `sub`; None where there is no such file.
+def warnings(records: Sequence[dict[str, Any]], participants: Participants | None) -> list[str]:
+    """What is said above the plots of a study, over all of its contrasts."""
+    frame, notes = _joined(records, participants)
+    return [*notices(frame), *notes]
 
-    Raises:
-      ConfigError: it is no table with one row for each `participant_id`.
-    """
-    path = bids_folder / "participants.tsv"
-    if not path.is_file():
-        return None
-    try:
-        found = pl.read_csv(path, separator="\t", null_values="n/a", infer_schema=False)
-        subjects = found["participant_id"].str.strip_prefix("sub-")
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ConfigError(
-            f"{path} cannot be read ({reason}); it has to be a table with tabs and a column "
-            "participant_id"
-        ) from error
-    if subjects.is_duplicated().any():
-        twice = subjects.filter(subjects.is_duplicated())[0]
-        raise ConfigError(f"{path} has more than one row for sub-{twice}; leave one")
-    others = found.drop("participant_id")
-    return others.rename(lambda name: f"participant_{name}").with_columns(sub=subjects)
+
+def notices(frame: pl.DataFrame) -> list[str]:
+    """What has to be known before scans are compared: a sentence each."""
+    said = []
+    for column, what in (("model", "models"), ("version", "versions of qc_jax")):
+        counts = frame[column].value_counts().sort(column).rows()
+        if len(counts) > 1:
+            parts = ", ".join(f"{name} ({number})" for name, number in counts)
+            said.append(f"scored with {len(counts)} {what}, whose scores need not compare: {parts}")
+    gone = frame.filter(pl.col("file_now") == "gone")["name"].to_list()
+    if gone:
+        others = f" and {len(gone) - 5} others" if len(gone) > 5 else ""
+        said.append(
+            f"{len(gone)} of {frame.height} scans are not where they were scored: "
+            f"{', '.join(gone[:5])}{others}"
+        )
+    return said
+
+
+# -- Files -------------------------------------------------------------------------------------
 
 
 def write_group(
-    output: Path, records: Sequence[dict[str, Any]], participants: pl.DataFrame | None = None
+    output: Path, records: Sequence[dict[str, Any]], participants: Participants | None = None
 ) -> list[Path]:
     """Writes table, dictionary and report for every suffix among the records.
 
@@ -128,35 +194,95 @@ def write_group(
       The reports.
 
     Raises:
-      OutputError: they cannot be written.
+      OutputError: they cannot be written, or are there and another's.
     """
+    suffixes = sorted({r["suffix"] for r in records})
+    ownership.check_files(file for suffix in suffixes for file in _files(output, suffix))
     reports = []
-    for suffix in sorted({record["suffix"] for record in records}):
-        found = table([r for r in records if r["suffix"] == suffix], participants)
-        name = f"group_{suffix}"
-        described = {column: describe(column) for column in found.columns}
-        outputs.write_json(output / f"{name}.json", described)
-        page = group_report.page(found, described, f"{name}.tsv")
-        try:
-            outputs.write_whole(output / f"{name}.parquet", found.write_parquet)
-            outputs.write_whole(output / f"{name}.tsv", functools.partial(_write_tsv, found))
-            outputs.write_whole(
-                output / f"{name}.html",
-                functools.partial(Path.write_text, data=page, encoding="utf-8"),
-            )
-        except OSError as error:
-            raise OutputError(f"{output} cannot be written ({error.strerror})") from error
-        reports.append(output / f"{name}.html")
+    for suffix in suffixes:
+        frame, notes = _joined([r for r in records if r["suffix"] == suffix], participants)
+        reports.append(_write(output, suffix, frame, notes))
     return reports
 
 
-def _write_tsv(found: pl.DataFrame, path: Path) -> None:
+def update_group(output: Path, records: Sequence[dict[str, Any]]) -> list[Path]:
+    """Writes the table of plain scans with these records, and as it was for the others.
+
+    Only the records of scans that the table lacks are read, so that scoring one scan more costs the
+    same whether there are ten or a hundred thousand.
+
+    Args:
+      output: the output folder.
+      records: of this call.
+
+    Returns:
+      The reports.
+
+    Raises:
+      OutputError: see `write_group`.
+    """
+    earlier = _earlier_table(output)
+    if earlier is None:
+        return write_group(output, read_records(output))
+    ownership.check_files(_files(output, "T1w"))
+    names = {e.name for e in os.scandir(output) if _PLAIN.fullmatch(e.name)}
+    fresh = {r["name"]: r for r in records}
+    for name in names - set(earlier["name"]) - set(fresh):
+        content = record.read(output / name / f"{name}.json")
+        if content is not None:
+            fresh[name] = content
+    kept = earlier.filter(pl.col("name").is_in(list(names - set(fresh))))
+    there = pl.col("file").map_elements(os.path.exists, pl.Boolean)
+    now = pl.when(there).then(pl.lit("there")).otherwise(pl.lit("gone"))
+    kept = kept.with_columns(file_now=now)
+    both = pl.concat([kept, table(list(fresh.values()))], how="diagonal").sort("name")
+    return [_write(output, "T1w", _in_order(both), [])]
+
+
+def _earlier_table(output: Path) -> pl.DataFrame | None:
+    """The table of an output folder of plain scans alone, or None."""
+    path = output / "group_T1w.parquet"
+    if not path.is_file() or not ownership.is_ours(path, "table"):
+        return None
+    if any(e.name.startswith("sub-") and not _PLAIN.fullmatch(e.name) for e in os.scandir(output)):
+        return None
+    frame = pl.read_parquet(path)
+    complete = set(_LAST) <= set(frame.columns) and "sub" not in frame.columns
+    return frame if complete else None
+
+
+def _files(output: Path, suffix: str) -> list[tuple[Path, ownership.Kind]]:
+    kinds: dict[str, ownership.Kind] = {
+        "json": "columns",
+        "parquet": "table",
+        "tsv": "table",
+        "html": "report",
+    }
+    return [(output / f"group_{suffix}.{ending}", kind) for ending, kind in kinds.items()]
+
+
+def _write(output: Path, suffix: str, frame: pl.DataFrame, notes: Sequence[str]) -> Path:
+    dictionary, parquet, tsv, report = (path for path, _ in _files(output, suffix))
+    described = {column: describe(column) for column in frame.columns}
+    files.write_json(dictionary, described)
+    files.write_whole(parquet, frame.write_parquet)
+    files.write_whole(tsv, functools.partial(_write_tsv, frame))
+    page = group_report.page(frame, described, tsv.name, [*notices(frame), *notes])
+    files.write_text(report, page)
+    return report
+
+
+def _write_tsv(frame: pl.DataFrame, path: Path) -> None:
     """With six digits; text that a spreadsheet would take for a formula is quoted."""
     text = pl.selectors.string().str.replace_all(r"[\t\r\n]+", " ").str.strip_chars()
-    safe = text.str.replace(_FORMULA, "'${0}").replace("", None)
+    safe = text.map_elements(_no_formula, pl.String).replace("", None)
     rounded = pl.selectors.float().round_sig_figs(6)
-    written = found.with_columns(safe).with_columns(rounded)
+    written = frame.with_columns(safe).with_columns(rounded)
     written.write_csv(path, separator="\t", null_value="n/a", quote_style="never")
+
+
+def _no_formula(text: str) -> str:
+    return f"'{text}" if re.match(_FORMULA, text) and not is_number(text) else text
 
 
 _COLUMNS = {
@@ -168,6 +294,9 @@ _COLUMNS = {
     "predicted_dice": ("predicted Dice coefficient of the grey matter; higher is better", "1"),
     "grey_matter_volume_ml": ("volume of the segmented grey matter", "mL"),
     "grey_matter_volume_error_ml": ("one standard deviation of the volume", "mL"),
+    "model": ("weights that scored the scan, and the start of their SHA-256", None),
+    "version": ("of qc_jax that scored the scan", None),
+    "file_now": ("whether the scan was still at its path: there or gone", None),
     "warnings": ("what may make the scores doubtful", None),
     "reason": ("why a scan was refused", None),
     "file": ("path of the scan", None),

@@ -5,13 +5,13 @@ as points, and the table holds the scans that are predicted worst.
 """
 
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from qc_jax.scoring import outputs
+from qc_jax.scoring import record
 from qc_jax.scoring.scan_report import environment
 
 _ENOUGH = 8
@@ -23,19 +23,27 @@ _OUTLIERS = 50
 _BINS = 60
 
 
-def page(found: pl.DataFrame, described: Mapping[str, Mapping[str, str]], table_file: str) -> str:
+def page(
+    found: pl.DataFrame,
+    described: Mapping[str, Mapping[str, str]],
+    table_file: str,
+    notices: Sequence[str] = (),
+) -> str:
     """The report as HTML.
 
     Args:
       found: see `group.table`.
       described: the data dictionary.
       table_file: name of the table beside the report.
+      notices: what has to be known before scans are compared, above the plots.
     """
-    refused = found.filter(pl.col("status") == outputs.REFUSED)
+    refused = found.filter(pl.col("status") == record.REFUSED)
     plotted = [name for name in found.columns if name.startswith("score_")]
     plotted += [n for n in ("predicted_dice", "grey_matter_volume_ml") if n in found.columns]
     rows = _worst_first(found) if found.height > _MOST else found
-    hidden = ("file", "reason", "name", "warnings")
+    hidden = ["file", "reason", "name", "warnings"]
+    # What is the same of all scans needs no column on the page.
+    hidden += [c for c in ("model", "version", "file_now") if found[c].n_unique() == 1]
     columns = [c for c in found.columns if c not in hidden and not c.startswith("percentile_")]
     return (
         environment()
@@ -48,6 +56,7 @@ def page(found: pl.DataFrame, described: Mapping[str, Mapping[str, str]], table_
             columns=columns,
             plots=[_plot(name, found.select("name", name).drop_nulls()) for name in plotted],
             described=described,
+            notices=notices,
             link=lambda name: urllib.parse.quote(f"{name}.html"),
             table_file=table_file,
         )

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from qc_jax.scoring import outputs
+from qc_jax import files
+from qc_jax.errors import OutputError
+from qc_jax.scoring import ownership, record
 
 _LONG = {
     "sub": "subject_id",
@@ -17,6 +19,14 @@ _LONG = {
 """What MRIQC calls the entities of BIDS."""
 
 
+def check(folder: Path, output: Path, records: Sequence[dict[str, Any]]) -> None:
+    """Raises OutputError where `write_iqms` would replace what it did not make."""
+    if folder.resolve() == output.resolve():
+        raise OutputError(f"{folder} holds the records; name another folder for the metrics")
+    ownership.check_folder(folder)
+    ownership.check_files((_path(folder, made), "iqms") for made in _scored(records))
+
+
 def write_iqms(folder: Path, records: Sequence[dict[str, Any]]) -> int:
     """Writes `FOLDER/sub-*/[ses-*/]anat/*_<suffix>.json` for every scored scan.
 
@@ -26,28 +36,36 @@ def write_iqms(folder: Path, records: Sequence[dict[str, Any]]) -> int:
     Raises:
       OutputError: one cannot be written.
     """
-    scored = [record for record in records if record["status"] == outputs.SCORED]
-    for record in scored:
-        outputs.write_json(folder / record["folder"] / f"{record['name']}.json", iqms(record))
+    scored = _scored(records)
+    for made in scored:
+        files.write_json(_path(folder, made), iqms(made))
     return len(scored)
 
 
-def iqms(record: dict[str, Any]) -> dict[str, Any]:
+def _scored(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [made for made in records if made["status"] == record.SCORED]
+
+
+def _path(folder: Path, made: dict[str, Any]) -> Path:
+    return folder / made["folder"] / f"{made['name']}.json"
+
+
+def iqms(made: dict[str, Any]) -> dict[str, Any]:
     """One record: every number by a name of its own, `bids_meta` and `provenance` as in MRIQC."""
-    numbers = {f"qcjax_score_{name}": value for name, value in record["scores"].items()}
+    numbers = {f"qcjax_score_{name}": value for name, value in made["scores"].items()}
     for name in ("predicted_dice", "grey_matter_volume_ml", "grey_matter_volume_error_ml"):
-        if name in record:
-            numbers[f"qcjax_{name}"] = record[name]
-    entities = {_LONG.get(name, name): value for name, value in record["entities"].items()}
+        if name in made:
+            numbers[f"qcjax_{name}"] = made[name]
+    entities = {_LONG.get(name, name): value for name, value in made["entities"].items()}
     return {
-        "bids_meta": {"modality": record["suffix"], **entities},
+        "bids_meta": {"modality": made["suffix"], **entities},
         **numbers,
         "provenance": {
-            "md5sum": _md5(Path(record["file"])),
-            "settings": {"model": record["model"], "model_sha256": record["model_sha256"]},
+            "md5sum": _md5(Path(made["file"])),
+            "settings": {"model": made["model"], "model_sha256": made["model_sha256"]},
             "software": "qc_jax",
-            "version": record["version"],
-            "warnings": record["warnings"],
+            "version": made["version"],
+            "warnings": made["warnings"],
         },
     }
 

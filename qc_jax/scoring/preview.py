@@ -10,11 +10,13 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from qc_jax import augment
+from qc_jax import augment, files
 from qc_jax.augment import Source
 from qc_jax.data import nifti
-from qc_jax.errors import OutputError
+from qc_jax.scoring import ownership
 from qc_jax.scoring.conform import conform
+from qc_jax.scoring.jobs import plain_jobs
+from qc_jax.scoring.scan import prepare
 from qc_jax.scoring.scan_report import HOW_TO_READ, environment
 
 _EXTENT = (192.0, 224.0, 192.0)
@@ -48,41 +50,42 @@ def plot_artefacts(
             axis.set_title(f"{source.name} {source.severity(fraction):.3g}", fontsize=9)
         row[0].set_ylabel(source.unit, fontsize=7)
     figure.suptitle("Artefacts from mild to severe; severity in the unit given on the left")
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110, metadata={"Software": "qc_jax"})
     plt.close(figure)
 
 
 def write(scan: Path, output: Path, seed: int, voxel_size: float) -> Path:
-    """Writes `<name>_preview.png` and `.html`; returns the page.
+    """Writes `<name>_preview.png` and `.html`, see `jobs.plain_jobs`; returns the page.
 
     Raises:
       ScanError: the scan cannot be used.
       OutputError: the folder cannot be written.
     """
-    data, affine = nifti.read_volume(scan)
-    nifti.check_scan(scan, data, affine)
+    data, affine, _ = prepare(nifti.read_image(scan).image)
     field_of_view = [round(extent / voxel_size) for extent in _EXTENT]
     conformed = conform(data, affine, voxel_size, field_of_view)
-    picture = output / f"{nifti.stem(scan)}_preview.png"
-    page = picture.with_suffix(".html")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        plot_artefacts(picture, conformed.image, augment.ALL_SOURCES, jax.random.key(seed))
-        page.write_text(
-            environment()
-            .get_template("preview.html")
-            .render(
-                name=scan.name,
-                picture=picture.name,
-                sources=augment.ALL_SOURCES,
-                how=HOW_TO_READ,
-                voxel_size=voxel_size,
-            ),
-            encoding="utf-8",
-            errors="backslashreplace",
+    (job,) = plain_jobs([scan])
+    picture, page = (output / f"{job.name}_preview.{ending}" for ending in ("png", "html"))
+    ownership.check_folder(output)
+    ownership.check_files([(picture, "picture"), (page, "report")])
+    files.write_whole(
+        picture,
+        lambda partial: plot_artefacts(
+            partial, conformed.image, augment.ALL_SOURCES, jax.random.key(seed)
+        ),
+    )
+    text = (
+        environment()
+        .get_template("preview.html")
+        .render(
+            name=scan.name,
+            picture=picture.name,
+            sources=augment.ALL_SOURCES,
+            how=HOW_TO_READ,
+            voxel_size=voxel_size,
         )
-    except OSError as error:
-        raise OutputError(f"{output} cannot be written ({error.strerror})") from error
+    )
+    files.write_text(page, text)
     return page
 
 

@@ -1,15 +1,13 @@
 """One scan through a model: maps, scores and what they mean, without touching the disk."""
 
 import dataclasses
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import nibabel as nib
 import numpy as np
 
 from qc_jax import augment, uncertainty
-from qc_jax.data import nifti
+from qc_jax.data import geometry, values
 from qc_jax.models import Model, load_model
 from qc_jax.scoring import calibration, scores
 from qc_jax.scoring.conform import Conformed, conform, to_grid
@@ -43,7 +41,7 @@ class ScanScore:
     """What a model says of a scan, maps on the grid of the scan.
 
     Attributes:
-      affine: of the scan, `(4, 4)`.
+      affine: of the scan, `(4, 4)`, to mm.
       probability: `(X, Y, Z)`, of grey matter.
       segmentation: `(X, Y, Z)` uint8, 1 in grey matter.
       variances: `(X, Y, Z)` in logits², of the task and of each source by name.
@@ -77,6 +75,7 @@ def score(
     image: nib.spatialimages.SpatialImage,
     model: Model | None = None,
     progress: Callable[[float], None] = lambda share: None,
+    warnings: Sequence[str] = (),
 ) -> ScanScore:
     """Scores a T1-weighted scan.
 
@@ -84,27 +83,23 @@ def score(
       image: 3-D, any orientation, voxel size, data type and scale.
       model: from `load_model`; the one in the package by default.
       progress: called with the share of the network's work that is done.
+      warnings: of the file that the image was read from, see `nifti.Read`.
 
     Raises:
       ScanError: the scan cannot be used; says why.
       CheckpointError: no model.
     """
     model = load_model() if model is None else model
-    where = Path(image.get_filename() or "the image")
-    nifti.check_geometry(where, image)
-    closest = nib.as_closest_canonical(image)
-    data = np.asarray(closest.dataobj)
-    data = nifti.finite(where, data.reshape(data.shape[:3]))
-    nifti.check_scan(where, data, closest.affine)
+    data, affine, doubts = prepare(image)
     description = model.description
-    conformed = conform(data, closest.affine, description.voxel_size, description.field_of_view)
+    conformed = conform(data, affine, description.voxel_size, description.field_of_view)
     found = measure(model, conformed, progress=progress)
 
     names = ("task", *description.sources)
-    shape = image.shape[:3]
+    shape, own_affine = image.shape[:3], geometry.affine_in_mm(image)
 
     def back(volume):
-        return to_grid(volume, conformed.affine, shape, image.affine)
+        return to_grid(volume, conformed.affine, shape, own_affine)
 
     variances = {
         name: back(found.prediction.variances[..., channel]) for channel, name in enumerate(names)
@@ -112,7 +107,7 @@ def score(
     probability = np.clip(back(found.prediction.probabilities[..., 1]), 0, 1)
     known = model.calibration
     return ScanScore(
-        affine=image.affine,
+        affine=own_affine,
         probability=probability,
         segmentation=(probability > 0.5).astype(np.uint8),
         variances=variances,
@@ -124,7 +119,7 @@ def score(
         interpretation=(
             calibration.interpret(found.scores, found.expected_dice, known) if known else None
         ),
-        warnings=_warnings(data, closest, conformed, found.volume),
+        warnings=(*warnings, *doubts, *_warnings(data, affine, conformed, found.volume)),
         conformed=conformed,
         measurement=found,
     )
@@ -162,10 +157,30 @@ def on_grid(image: np.ndarray, voxel_size: float) -> Conformed:
     return Conformed(np.asarray(augment.normalise(image)), mask, np.diag([voxel_size] * 3 + [1.0]))
 
 
+def prepare(
+    image: nib.spatialimages.SpatialImage,
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """A scan as it is scored.
+
+    Returns:
+      The data, `(X, Y, Z)` float32, axes within 45 degrees of RAS; their affine, `(4, 4)`, in mm;
+      what is doubtful about the header and the values.
+
+    Raises:
+      ScanError: the scan cannot be used; says why.
+    """
+    where = image.get_filename() or "the image"
+    geometry.check_image(where, image)
+    stored, affine = geometry.in_ras(image)
+    data, doubts = values.of_a_scan(where, stored)
+    values.check_scan(where, data, affine)
+    return data, affine, (*geometry.doubts(image), *doubts)
+
+
 def _warnings(
-    data: np.ndarray, image: nib.spatialimages.SpatialImage, conformed: Conformed, volume: float
+    data: np.ndarray, affine: np.ndarray, conformed: Conformed, volume: float
 ) -> tuple[str, ...]:
-    edges = nib.affines.voxel_sizes(image.affine)
+    edges = nib.affines.voxel_sizes(affine)
     extent = edges * data.shape
     found = []
     if edges.max() > 3:
@@ -176,9 +191,6 @@ def _warnings(
         found.append(f"only {min(data.shape)} slices along one axis")
     if extent.min() < 100:
         found.append(f"a field of view of {extent.min():.0f} mm does not hold a head")
-    header: Any = image.header
-    if isinstance(image, nib.Nifti1Pair) and not (header["qform_code"] or header["sform_code"]):
-        found.append("no qform or sform: orientation and left and right are a guess")
     if conformed.mask.mean() > 0.9:
         found.append("no head stands out from the background")
     if not 200 < volume < 1500:

@@ -5,10 +5,8 @@ load scripts but not files.
 """
 
 import base64
-import functools
 import gzip
 import io
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +17,10 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from qc_jax.errors import OutputError
+from qc_jax import files
 from qc_jax.models import Model
 from qc_jax.scoring import calibration
-from qc_jax.scoring.outputs import Job, write_whole
+from qc_jax.scoring.jobs import Job
 from qc_jax.scoring.scan import ScanScore
 
 ASSETS = "qc_jax_assets"
@@ -119,26 +117,21 @@ def write(output: Path, job: Job, score: ScanScore, record: dict[str, Any], mode
             assets=ASSETS,
         )
     )
-    try:
-        _copy_viewer(output)
-        script = output / job.folder / f"{job.name}_volumes.js"
-        script.write_text(_volumes_script(volumes, conformed.affine, top), encoding="ascii")
-        write = functools.partial(
-            Path.write_text, data=page, encoding="utf-8", errors="backslashreplace"
-        )
-        write_whole(report_path(output, job), write)
-    except OSError as error:
-        raise OutputError(
-            f"{report_path(output, job)} cannot be written ({error.strerror})"
-        ) from error
+    script = output / job.folder / f"{job.name}_volumes.js"
+    files.write_text(script, _volumes_script(volumes, conformed.affine, top))
+    files.write_text(report_path(output, job), page)
 
 
-def _copy_viewer(output: Path) -> None:
+def copy_viewer(output: Path) -> None:
+    """Puts the viewer of all reports into the output folder, where it is missing or cut short.
+
+    Raises:
+      OutputError: it cannot be written.
+    """
     for source in sorted((_HERE / "static").iterdir()):
         target = output / ASSETS / source.name
-        if not target.exists():
-            target.parent.mkdir(exist_ok=True)
-            shutil.copyfile(source, target)
+        if not target.is_file() or target.stat().st_size != source.stat().st_size:
+            files.write_bytes(target, source.read_bytes())
 
 
 # -- Pictures ----------------------------------------------------------------------------------

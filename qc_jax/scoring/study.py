@@ -1,14 +1,17 @@
 """Many scans: each gets exactly one record, and none stops the others."""
 
+import collections
 import functools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from qc_jax import files
 from qc_jax.errors import ConfigError
 from qc_jax.models import Model
-from qc_jax.scoring import cluster, outputs, scan_report
-from qc_jax.scoring.outputs import Job
+from qc_jax.scoring import cluster, outputs, ownership, record, scan_report
+from qc_jax.scoring.jobs import Job, plain_stem
 from qc_jax.scoring.worker import Limits, Worker
 
 
@@ -41,34 +44,57 @@ def score_study(
 
     Raises:
       ConfigError: a source that the model does not know.
-      OutputError: the output cannot be written.
+      OutputError: the output cannot be written, or holds what another made.
     """
     known = model.description.sources
     unknown = [name for name in sources if name not in known]
     if unknown:
         raise ConfigError(f"the model knows no {', '.join(unknown)}; it knows {', '.join(known)}")
     outputs.claim(output)
+    scan_report.copy_viewer(output)
     wanted, records = tuple(sources or known), {}
+    jobs = _under_earlier_names(jobs, output)
     for job in jobs:
-        record = outputs.finished_record(output, job, model, wanted)
-        if record is not None:
-            records[job.name] = record
-            finished(record)
+        done = record.finished(output, job, model, wanted)
+        if done is not None:
+            records[job.name] = done
+            finished(done)
     left = {job.name: job for job in jobs if job.name not in records}
+    for job in left.values():
+        ownership.check_files(outputs.planned_files(output, job, wanted))
     if client is None:
         fresh = _score_here(
             list(left.values()), output, model, wanted, limits, progress, worker_command
         )
     else:
         fresh = cluster.score_jobs(client, list(left.values()), output, model, wanted, limits)
-    for record in fresh:
-        job = left[record["name"]]
-        if record["status"] == outputs.REFUSED:
+    for made in fresh:
+        job = left[made["name"]]
+        if made["status"] == record.REFUSED:
             scan_report.forget(output, job)
-        outputs.write_json(outputs.record_path(output, job), record)
-        records[job.name] = record
-        finished(record)
+        files.write_json(record.record_path(output, job), made)
+        records[job.name] = made
+        finished(made)
     return [records[job.name] for job in jobs]
+
+
+def _under_earlier_names(jobs: Sequence[Job], output: Path) -> list[Job]:
+    """Plain scans that lay elsewhere in an earlier call get the names that they had then."""
+    if all(job.entities for job in jobs):
+        return list(jobs)
+    earlier = collections.defaultdict(list)
+    for folder in output.iterdir():
+        name = re.fullmatch(r"(?:(.*)_)?[0-9a-f]{8}", folder.name)
+        if name:
+            earlier[name[1] or ""].append(folder.name)
+    taken, settled = {job.name for job in jobs}, []
+    for job in jobs:
+        if not job.entities and not record.record_path(output, job).exists():
+            names = [name for name in earlier[plain_stem(job.scan)] if name not in taken]
+            job = record.same_scan(output, job, names)
+            taken.add(job.name)
+        settled.append(job)
+    return settled
 
 
 def _score_here(

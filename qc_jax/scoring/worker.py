@@ -6,13 +6,16 @@ its progress and one answer out.  It is started again where it had to be killed.
 
 import contextlib
 import dataclasses
+import functools
 import json
 import logging
+import math
 import os
 import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,10 +25,19 @@ import numpy as np
 import psutil
 
 from qc_jax.data import cache, nifti
-from qc_jax.errors import CheckpointError, OutputError, QcJaxError, ScanError
+from qc_jax.errors import (
+    CheckpointError,
+    ConfigError,
+    OutputError,
+    QcJaxError,
+    ScanError,
+    UnreadableError,
+    one_line,
+)
 from qc_jax.models import Model, load_model
-from qc_jax.scoring import outputs, scan_report
-from qc_jax.scoring.outputs import Job
+from qc_jax.scoring import outputs, record, scan_report
+from qc_jax.scoring.jobs import Job
+from qc_jax.scoring.record import Contents
 from qc_jax.scoring.scan import score
 
 _LOOK_EVERY = 0.2
@@ -44,6 +56,15 @@ class Limits:
 
     seconds: float = 900.0
     gigabytes: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for limits that no scan could keep."""
+        if not 0 < self.seconds < math.inf:
+            raise ConfigError(
+                f"--time-limit {self.seconds:g}: a number of seconds above 0 is meant"
+            )
+        if not 0 <= self.gigabytes < math.inf:
+            raise ConfigError(f"--memory-limit {self.gigabytes:g}: a number of GB, or 0, is meant")
 
     @property
     def bytes(self) -> float:
@@ -105,9 +126,8 @@ class Worker:
                 progress(answer["progress"])
         except _FailedError as failure:
             self._kill()
-            return outputs.refusal(
-                job, self._model, f"{job.scan} could not be scored: its process {failure}"
-            )
+            reason = f"{job.scan} could not be scored: its process {failure}"
+            return record.refusal(job, self._model, Contents(), reason, passing=True)
         if "cannot_write" in answer:
             raise OutputError(answer["cannot_write"])
         return answer["record"]
@@ -181,6 +201,7 @@ def main() -> None:
         channel.write(json.dumps(answer) + "\n")
         channel.flush()
 
+    _end_with(os.getppid())
     logging.getLogger("nibabel.global").disabled = True  # the record says it
     cache.use_compilation_cache()
     model = load_model(sys.argv[1])
@@ -190,26 +211,60 @@ def main() -> None:
         fields = message["job"]
         job = Job(**fields | {"scan": Path(fields["scan"]), "folder": Path(fields["folder"])})
         try:
-            record = score_one(
+            made = record_for(
                 job,
                 Path(message["output"]),
                 model,
                 message["sources"],
                 lambda share: say(progress=share),
             )
-        except ScanError as error:
-            record = outputs.refusal(job, model, str(error))
         except QcJaxError as error:
             say(cannot_write=str(error))
-            continue
-        except Exception as error:  # whatever one scan does, the others are scored
-            reason = f"{job.scan} could not be scored: {type(error).__name__}: {error}"
-            record = outputs.refusal(job, model, reason)
-        say(record=record)
+        else:
+            say(record=made)
+
+
+def record_for(
+    job: Job,
+    output: Path,
+    model: Model,
+    sources: Sequence[str],
+    progress: Callable[[float], None],
+) -> dict[str, Any]:
+    """The record of a scan, scored or refused, whatever is wrong with it.
+
+    Raises:
+      OutputError: its files cannot be written.
+    """
+    contents = record.look(job.scan)
+    refuse = functools.partial(record.refusal, job, model, contents)
+    try:
+        return score_one(job, contents, output, model, sources, progress)
+    except UnreadableError as error:
+        return refuse(str(error), passing=True)
+    except ScanError as error:
+        return refuse(str(error))
+    except QcJaxError:
+        raise
+    except Exception as error:  # whatever one scan does, the others are scored
+        reason = f"{job.scan} could not be scored: {type(error).__name__}: {one_line(error)}"
+        return refuse(reason, passing=True)
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process soon after the one that gives it the scans, however that ended."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_LOOK_EVERY)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def score_one(
     job: Job,
+    contents: Contents,
     output: Path,
     model: Model,
     sources: Sequence[str],
@@ -222,19 +277,23 @@ def score_one(
       OutputError: something cannot be written.
     """
     times = [time.monotonic()]
-    image = nifti.read_image(job.scan)
+    image, warnings = nifti.read_image(job.scan)
     np.asarray(image.dataobj)  # reading counts here, not in the network's time
+    if record.stamp_of(job.scan) != contents.stamp:
+        raise UnreadableError(f"{job.scan} was changed while it was read; score it again")
     times.append(time.monotonic())
-    found = score(image, model, progress)
+    found = score(image, model, progress, warnings)
     times.append(time.monotonic())
     maps = outputs.write_maps(output, job, found, image, model, sources)
     times.append(time.monotonic())
     names = ("reading", "network", "maps")
     seconds = dict(zip(names, np.diff(times).round(3).tolist(), strict=True))
-    record = outputs.record_of(job, model, found, maps, seconds)
-    scan_report.write(output, job, found, record, model)
-    record["seconds"]["report"] = round(time.monotonic() - times[-1], 3)
-    return record
+    made = record.scored(job, model, contents, found, maps, seconds)
+    scan_report.write(output, job, found, made, model)
+    made["seconds"]["report"] = round(time.monotonic() - times[-1], 3)
+    written = [path for path, _ in outputs.planned_files(output, job, sources)]
+    written.remove(record.record_path(output, job))
+    return made | {"files": record.sizes(output, written)}
 
 
 if __name__ == "__main__":

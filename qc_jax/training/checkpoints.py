@@ -104,8 +104,9 @@ def _quiet() -> Iterator[None]:
     absl = logging.getLogger("absl")
     hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
     absl.addFilter(_is_no_error)
-    silent: Any = lambda *_: None  # noqa: E731
-    sys.excepthook = threading.excepthook = sys.unraisablehook = silent
+    sys.excepthook = lambda *_: None
+    threading.excepthook = lambda _: None
+    sys.unraisablehook = lambda _: None
     try:
         yield
     finally:

@@ -1,0 +1,271 @@
+"""What `qc-jax` does: its commands, their options, and the work behind each."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from qc_jax.errors import ConfigError, OutputError
+from qc_jax.terminal import Patient, note, say
+
+
+@dataclasses.dataclass(frozen=True)
+class _Common:
+    model: str = ""
+    """Run folder or .safetensors weights; the model in the package by default."""
+    sources: tuple[str, ...] = ()
+    """Sources whose maps are written; all by default. Scores and causes always are of all."""
+    time_limit: float = 900.0
+    """Seconds that one scan may take before it is refused."""
+    memory_limit: float = 0.0
+    """GB that one scan may take before it is refused; 0 for three quarters of the machine's."""
+    scheduler: str = "local"
+    """Where scans are scored: local, dask:ADDRESS (of a scheduler that runs), or slurm (queue and
+    memory from ~/.config/dask/jobqueue.yaml). Scans and outputs have to be shared."""
+    slurm_jobs: int = 10
+    """Jobs that SLURM is asked for, one worker each."""
+    json: bool = False
+    """Print each record as a line of JSON instead of words."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Score(_Common):
+    """Scores T1-weighted NIfTI files: maps, records and reports, one folder for each."""
+
+    scans: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """NIfTI files (.nii, .nii.gz)."""
+    output_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("qc_jax_output")
+    """Folder for the outputs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Study(_Common):
+    """Scores every anatomical scan of a BIDS folder (participant), then the study (group)."""
+
+    bids_dir: tyro.conf.Positional[Path] = Path()
+    """Holds sub-*/[ses-*/]anat/*_T1w.nii[.gz]; the group level takes participants.tsv from it."""
+    output_dir: tyro.conf.Positional[Path] = Path()
+    """Folder for the outputs."""
+    analysis_level: tyro.conf.Positional[Literal["participant", "group"]] = "participant"
+    """participant: every scan; group: table and report of all scans in OUTPUT_DIR."""
+    participant_label: tuple[str, ...] = ()
+    """Subjects, with or without sub-; all by default."""
+    session_id: tuple[str, ...] = ()
+    """Sessions, with or without ses-; all by default."""
+    suffix: tuple[str, ...] = ()
+    """Contrasts to score, as BIDS names them: T1w (the default), T2w, FLAIR, ...; at the group
+    level those to summarise, all by default."""
+    run: tuple[str, ...] = ()
+    """Runs to score, by their number; all by default."""
+    acquisition: tuple[str, ...] = ()
+    """Acquisitions (acq-) to score; all by default."""
+    reconstruction: tuple[str, ...] = ()
+    """Reconstructions (rec-) to score; all by default."""
+    bids_filter_file: str = ""
+    """JSON that chooses by any entity, as fMRIPrep takes it: {"t1w": {"session": "01"}}."""
+    iqm_dir: str = ""
+    """Group level: also write the scores as MRIQC writes its metrics, a JSON file for each scan in
+    this folder."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Preview:
+    """Shows every artefact at growing severity on a scan: a PNG and an HTML page."""
+
+    scan: tyro.conf.Positional[Path]
+    """NIfTI file."""
+    output_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("qc_jax_preview")
+    """Folder for the pictures."""
+    seed: int = 0
+    """Of what is random in an artefact: the place of a spike, the axis of a blur."""
+    voxel_size: float = 2.0
+    """Of the preview, in mm."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Models:
+    """Lists models: what they know and how good their scores are."""
+
+    models: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Run folders or .safetensors files; the one in the package by default."""
+
+
+def run(arguments: list[str]) -> int:
+    """Does what the command line says; returns the exit code.
+
+    Raises:
+      QcJaxError: of any kind.
+    """
+    commands = {"score": Score, "preview": Preview, "models": Models}
+    work: dict[type, Callable[[Any], int]]
+    work = {Score: _score, Study: _study, Preview: _preview, Models: _models}
+    kind = commands.get(arguments[0], Study)
+    rest = arguments if kind is Study else arguments[1:]
+    program = "qc-jax" if kind is Study else f"qc-jax {arguments[0]}"
+    if kind is Study and sum(not a.startswith("-") for a in arguments) < 3 and "--help" not in rest:
+        raise ConfigError(
+            f"{' '.join(arguments)}: give BIDS_DIR OUTPUT_DIR and participant or group, or one of "
+            "the commands score, preview and models (see qc-jax --help)"
+        )
+    return work[kind](tyro.cli(kind, args=rest, prog=program))
+
+
+def _score(arguments: Score) -> int:
+    if not arguments.scans:
+        raise ConfigError("no scan is given; name NIfTI files: qc-jax score SCAN...")
+    from qc_jax.scoring import group, jobs
+
+    output = arguments.output_dir
+    records = _score_jobs(jobs.plain_jobs(arguments.scans), output, arguments)
+    with group.alone(output):
+        for report in group.update_group(output, records):
+            note(f"report: {report}")
+    return _code(records)
+
+
+def _study(arguments: Study) -> int:
+    from qc_jax.scoring import bids
+
+    if arguments.bids_dir.resolve() == arguments.output_dir.resolve():
+        raise OutputError(
+            f"{arguments.output_dir} is the BIDS folder itself, where nothing may be written; name "
+            "another folder for the output"
+        )
+    if arguments.analysis_level == "group":
+        return _group(arguments)
+    wanted = bids.selection(
+        arguments.participant_label,
+        arguments.session_id,
+        arguments.suffix or ("T1w",),
+        {"run": arguments.run, "acq": arguments.acquisition, "rec": arguments.reconstruction},
+        Path(arguments.bids_filter_file) if arguments.bids_filter_file else None,
+    )
+    listing = bids.list_scans(arguments.bids_dir, wanted)
+    for text in listing.notes:
+        note(text)
+    records = _score_jobs(listing.jobs, arguments.output_dir, arguments)
+    note(
+        f"reports: {arguments.output_dir}/*.html; for the whole study: "
+        f"qc-jax {arguments.bids_dir} {arguments.output_dir} group"
+    )
+    return _code(records)
+
+
+def _group(arguments: Study) -> int:
+    from qc_jax.scoring import group, iqms, ownership
+
+    output, folder = arguments.output_dir, arguments.iqm_dir
+    ownership.check_folder(output)
+    records = group.chosen(
+        group.read_records(output),
+        arguments.participant_label,
+        arguments.session_id,
+        arguments.suffix,
+    )
+    participants = group.read_participants(arguments.bids_dir)
+    if folder:
+        iqms.check(Path(folder), output, records)
+    with group.alone(output):
+        reports = group.write_group(output, records, participants)
+    for text in group.warnings(records, participants):
+        note(f"warning: {text}")
+    for report in reports:
+        note(f"report: {report}")
+    if folder:
+        note(f"metrics of {iqms.write_iqms(Path(folder), records)} scans: {folder}")
+    return 0
+
+
+def _score_jobs(jobs, output: Path, arguments: _Common) -> list[dict[str, Any]]:
+    """Scores with a line for each scan; returns their records."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    from qc_jax import devices
+    from qc_jax.models import load_model
+    from qc_jax.scoring import cluster, outputs, record, study, worker
+
+    if (wrong := devices.what_is_wrong()) != "":
+        raise ConfigError(wrong)
+    if arguments.slurm_jobs < 1:
+        raise ConfigError(f"--slurm-jobs {arguments.slurm_jobs}: at least 1 is meant")
+    limits = worker.Limits(arguments.time_limit, arguments.memory_limit)
+    model = load_model(arguments.model or None)
+    outputs.claim(output)  # before the progress line, so that an error stands alone
+    console = Console(file=Patient(sys.stderr))  # type: ignore[arg-type]
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
+    heard = []
+    with (
+        cluster.connect(arguments.scheduler, arguments.slurm_jobs) as client,
+        Progress(*columns, TimeRemainingColumn(), console=console) as progress,
+    ):
+        line = progress.add_task(f"{len(jobs)} scans", total=len(jobs))
+        current = progress.add_task("", total=1.0, visible=False)
+
+        def show_share(job, share):
+            progress.update(current, description=job.name, completed=share, visible=share < 1)
+
+        def show(made):
+            progress.advance(line)
+            if arguments.json:
+                heard.append(say(json.dumps(made)))
+            else:
+                what = made.get("sentence", made["status"])
+                text = made["reason"] if made["status"] == record.REFUSED else what
+                progress.console.print(f"{made['name']}: {text}", markup=False, highlight=False)
+
+        records = study.score_study(
+            jobs, output, model, arguments.sources, limits, show, show_share, client
+        )
+    refused = sum(made["status"] == record.REFUSED for made in records)
+    if refused:
+        note(f"{refused} of {len(records)} scans refused, the others scored")
+    if not all(heard):
+        note(f"standard output took no more; all records are in {output}")
+    return records
+
+
+def _code(records: Sequence[dict[str, Any]]) -> int:
+    return 1 if any(made["status"] == "refused" for made in records) else 0
+
+
+def _preview(arguments: Preview) -> int:
+    from qc_jax.scoring import preview
+
+    if not 0.5 <= arguments.voxel_size <= 10:
+        raise ConfigError(f"--voxel-size {arguments.voxel_size:g}: 0.5 to 10 mm are meant")
+    if not 0 <= arguments.seed < 2**32:
+        raise ConfigError(f"--seed {arguments.seed}: 0 to {2**32 - 1} is meant")
+    page = preview.write(arguments.scan, arguments.output_dir, arguments.seed, arguments.voxel_size)
+    note(f"preview: {page}")
+    return 0
+
+
+def _models(arguments: Models) -> int:
+    from qc_jax.models import load_model
+
+    for name in arguments.models or (None,):
+        model = load_model(name)
+        known = model.calibration
+        say(f"{model.path}\n  SHA-256 {model.sha256}")
+        say(f"  sources: {', '.join(model.description.sources)}")
+        say(f"  grid: {model.description.voxel_size:g} mm")
+        for key, value in model.training.items():
+            say(f"  {key}: {value}")
+        if known:
+            say(
+                f"  cause right in {known['cause']['accuracy']:.0%}, Dice predicted to "
+                f"{known['dice']['mean_absolute_error']:.3f} "
+                f"(rank correlation {known['dice']['spearman']:.2f})"
+            )
+    return 0

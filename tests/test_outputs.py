@@ -1,0 +1,413 @@
+"""The output folder: whose it is, what is replaced, and what counts as done."""
+
+import json
+import multiprocessing
+import os
+import shutil
+from unittest import mock
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+import qc_jax
+from experiments.benchmarks import study as generated
+from qc_jax import cli
+from qc_jax.errors import OutputError, UnreadableError
+from qc_jax.scoring import (
+    group,
+    iqms,
+    jobs,
+    outputs,
+    ownership,
+    record,
+    scan_report,
+    study,
+    worker,
+)
+
+
+def save(path, head, scale=1000):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stored = np.rint(scale * head).astype(np.int16)
+    nib.save(nib.Nifti1Image(stored, np.diag([8.0, 8, 8, 1])), path)
+    return path
+
+
+def snapshot(folder):
+    return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+# -- Whose folder ------------------------------------------------------------------------------
+
+RAW = {"Name": "Raw study", "BIDSVersion": "1.8.0", "DatasetType": "raw"}
+DESCRIPTIONS = {
+    "raw": json.dumps(RAW),
+    "old_raw": json.dumps({"Name": "x", "BIDSVersion": "1.0.2"}),
+    "mriqc": json.dumps(RAW | {"DatasetType": "derivative", "GeneratedBy": [{"Name": "MRIQC"}]}),
+    "odd": json.dumps({"GeneratedBy": "fMRIPrep"}),
+    "null": json.dumps({"GeneratedBy": None}),
+    "list": "[]",
+    "damaged": "{",
+}
+
+
+@pytest.mark.parametrize("kind", DESCRIPTIONS)
+def test_a_folder_of_another_is_refused_before_a_byte_is_written(kind, tmp_path):
+    (tmp_path / "dataset_description.json").write_text(DESCRIPTIONS[kind])
+    before = snapshot(tmp_path)
+    with pytest.raises(OutputError, match=r"belongs to .*name another folder"):
+        outputs.claim(tmp_path)
+    assert snapshot(tmp_path) == before
+
+
+def test_raw_data_without_a_description_are_no_output_folder(tmp_path):
+    (tmp_path / "sub-01").mkdir()
+    with pytest.raises(OutputError, match="folders of subjects"):
+        outputs.claim(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["sub-01"]
+
+
+def test_the_folder_of_a_subject_is_no_output_folder(tmp_path):
+    (tmp_path / "dataset_description.json").write_text(DESCRIPTIONS["raw"])
+    with pytest.raises(OutputError, match="lies within sub-01"):
+        outputs.claim(tmp_path / "sub-01" / "qc")
+    outputs.claim(tmp_path / "derivatives" / "qc_jax")
+
+
+def test_a_link_to_a_description_that_is_not_there(tmp_path):
+    """As in a data set of git-annex whose contents were not fetched."""
+    (tmp_path / "dataset_description.json").symlink_to(tmp_path / ".git/annex/objects/x")
+    with pytest.raises(OutputError, match="belongs to"):
+        outputs.claim(tmp_path)
+
+
+def test_a_description_of_ours_keeps_what_people_added(tmp_path):
+    outputs.claim(tmp_path)
+    path = tmp_path / "dataset_description.json"
+    content = json.loads(path.read_text())
+    content |= {"Authors": ["A. Person"], "GeneratedBy": [{"Name": "qc_jax", "Version": "0.1"}]}
+    path.write_text(json.dumps(content))
+    outputs.claim(tmp_path)
+    found = json.loads(path.read_text())
+    assert found["Authors"] == ["A. Person"]
+    assert found["GeneratedBy"] == [{"Name": "qc_jax", "Version": qc_jax.__version__}]
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory, head, model_path):
+    """A BIDS folder of one scan, and its outputs at both levels."""
+    folder = tmp_path_factory.mktemp("scored")
+    save(folder / "bids/sub-01/anat/sub-01_T1w.nii.gz", head)
+    (folder / "bids/sub-01/anat/sub-01_T1w.json").write_text('{"Manufacturer": "Acme"}')
+    (folder / "bids/dataset_description.json").write_text(DESCRIPTIONS["raw"])
+    where = [str(folder / "bids"), str(folder / "out")]
+    assert cli.main([*where, "participant", "--model", str(model_path)]) == 0
+    assert cli.main([*where, "group"]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("level", ["participant", "group"])
+def test_the_output_is_not_the_bids_folder(scored, level, model_path, capsys):
+    before = snapshot(scored / "bids")
+    where = [str(scored / "bids"), str(scored / "bids" / ".")]
+    assert cli.main([*where, level, "--model", str(model_path)]) == 4
+    assert "is the BIDS folder itself" in capsys.readouterr().err
+    assert snapshot(scored / "bids") == before
+
+
+@pytest.mark.parametrize("target", ["bids", "out", "mriqc"])
+def test_metrics_replace_nothing_of_another(scored, target, tmp_path, capsys):
+    if target == "mriqc":  # without a description
+        place = tmp_path / "mriqc" / "sub-01" / "anat"
+        place.mkdir(parents=True)
+        (place / "sub-01_T1w.json").write_text('{"cjv": 0.4, "provenance": {"software": "mriqc"}}')
+        (tmp_path / "mriqc" / "dataset_description.json").write_text(DESCRIPTIONS["mriqc"])
+    folder = tmp_path / "mriqc" if target == "mriqc" else scored / target
+    before = snapshot(folder)
+    where = [str(scored / "bids"), str(scored / "out"), "group"]
+    assert cli.main([*where, "--iqm-dir", str(folder)]) == 4
+    assert snapshot(folder) == before and capsys.readouterr().err.startswith("error: ")
+
+
+def test_metrics_replace_those_of_an_earlier_call_alone(scored, tmp_path):
+    records = group.read_records(scored / "out")
+    for _ in range(2):
+        iqms.check(tmp_path, scored / "out", records)
+        iqms.write_iqms(tmp_path, records)
+    path = tmp_path / "sub-01/anat/sub-01_T1w.json"
+    path.write_text('{"Manufacturer": "Acme"}')
+    (tmp_path / "dataset_description.json").write_text(
+        json.dumps({"GeneratedBy": [{"Name": "qc_jax"}]})
+    )
+    with pytest.raises(OutputError, match="was not made by qc_jax"):
+        iqms.check(tmp_path, scored / "out", records)
+
+
+def test_every_file_is_known_as_ours_and_no_other_is(scored, tmp_path):
+    out = scored / "out"
+    (job,) = [jobs.Job(scored, p.parent.relative_to(out), "sub-01", "sub-01_T1w", {"sub": "01"})
+              for p in out.rglob("sub-01_T1w.json")]  # fmt: skip
+    sources = json.loads((out / "sub-01/anat/sub-01_T1w.json").read_text())["scores"]
+    planned = list(outputs.planned_files(out, job, [name for name in sources if name != "task"]))
+    planned += group._files(out, "T1w")
+    assert {path for path, _ in planned} | {
+        out / "dataset_description.json",
+        out / ".qc_jax.lock",
+        out / scan_report.ASSETS / "niivue.umd.js",
+    } == set(snapshot(out))
+    ownership.check_files(planned)
+    others = {
+        ".html": "<title>sub-01: fMRIPrep</title> made of qc_jax's report",
+        ".tsv": "bids_name\tcjv\nsub-01_T1w\t0.4\n",
+        ".json": '{"Manufacturer": "Acme", "SkullStripped": false}',
+        ".js": "var x = 1;",
+        ".parquet": "PAR1",
+        ".gz": "other voxels",
+    }
+    for path, kind in planned:
+        other = tmp_path / path.name
+        other.write_text(others[path.suffix])
+        if path.suffix != ".json":
+            assert not ownership.is_ours(other, kind), path.name
+        with pytest.raises(OutputError, match="was not made by qc_jax"):
+            ownership.check_files([(other, kind)])
+        other.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        assert ownership.is_ours(other, kind) or path.suffix in (".parquet", ".json", ".gz")
+        other.unlink()
+
+
+def test_a_map_of_another_tool_stops_the_scoring(head, model_path, tmp_path, capsys):
+    """fMRIPrep writes a probability map of the same name."""
+    save(tmp_path / "bids/sub-01/anat/sub-01_T1w.nii.gz", head)
+    outputs.claim(tmp_path / "out")
+    path = save(tmp_path / "out/sub-01/anat/sub-01_label-GM_probseg.nii.gz", head)
+    path.with_name("sub-01_label-GM_probseg.json").write_text('{"Resolution": "2 mm"}')
+    before = snapshot(tmp_path / "out/sub-01")
+    where = [str(tmp_path / "bids"), str(tmp_path / "out"), "participant"]
+    assert cli.main([*where, "--model", str(model_path)]) == 4
+    assert "sub-01_label-GM_probseg.nii.gz is there already" in capsys.readouterr().err
+    assert snapshot(tmp_path / "out/sub-01") == before
+
+
+# -- Names -------------------------------------------------------------------------------------
+
+
+def test_equal_base_names_are_kept_apart_and_counted_once(head, model_path, tmp_path):
+    first, second = (save(tmp_path / n / "T1.nii.gz", s * head) for n, s in (("a", 1), ("b", 2)))
+    out, options = tmp_path / "out", ["--model", str(model_path), "--output-dir"]
+    for scan in (first, second):  # a loop, a job each
+        assert cli.main(["score", str(scan), *options, str(out)]) == 0
+    looped = group.read_records(out)
+    assert [r["file"] for r in sorted(looped, key=lambda r: r["file"])] == [str(first), str(second)]
+    together = {job.scan: job.name for job in jobs.plain_jobs([second, first])}
+    assert {r["name"] for r in looped} == set(together.values())
+    assert cli.main(["score", str(first), *options, str(out)]) == 0
+    table = (out / "group_T1w.tsv").read_text().splitlines()
+    assert len(table) == 3 and len(list(out.glob("T1_*.html"))) == 2
+
+
+def test_a_name_is_that_of_the_file_wherever_it_is_seen_from(tmp_path, monkeypatch):
+    (tmp_path / "deep").mkdir()
+    scan = tmp_path / "deep" / "T1.nii"
+    scan.write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "deep")
+    monkeypatch.chdir(tmp_path)
+    relative = jobs.plain_jobs([scan.relative_to(tmp_path), scan, tmp_path / "link" / "T1.nii"])
+    assert len(relative) == 1
+    assert relative[0].name == jobs.plain_jobs([tmp_path / "link" / "T1.nii"])[0].name
+
+
+# -- What is done ------------------------------------------------------------------------------
+
+
+class Here:
+    """Scores in this process, which is quicker to start than a `worker.Worker`."""
+
+    def __init__(self, model, limits, command):
+        self.model = model
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def score(self, job, output, sources, progress):
+        return worker.record_for(job, output, self.model, sources, progress)
+
+
+@pytest.fixture
+def call(head, model_path, tmp_path, monkeypatch):
+    """Scores one scan, and says whether that was work."""
+    monkeypatch.setattr(study, "Worker", Here)
+    scan, model = save(tmp_path / "in" / "scan.nii", head), qc_jax.load_model(model_path)
+    worked = []
+    score_one = worker.score_one
+    monkeypatch.setattr(worker, "score_one", lambda *a: worked.append(a) or score_one(*a))
+
+    def score(path=scan):
+        worked.clear()
+        (made,) = study.score_study(jobs.plain_jobs([path]), tmp_path / "out", model, ["blur"])
+        return made, bool(worked)
+
+    return scan, tmp_path / "out", score
+
+
+def test_damage_is_made_again(call):
+    _, out, score = call
+    made, fresh = score()
+    assert fresh and not score()[1]
+    folder = out / made["folder"]
+    assert set(made["files"]) == {
+        p.relative_to(out).as_posix()
+        for p in [*folder.iterdir(), out / f"{made['name']}.html"]
+        if p.name != f"{made['name']}.json"
+    }
+    for name, damage in (
+        ("*mask.nii.gz", "cut"),
+        ("*blur_statmap.nii.gz", "gone"),
+        ("*blur_statmap.json", "cut"),
+        ("*_volumes.js", "gone"),
+        (f"../{made['name']}.html", "gone"),
+        (f"{made['name']}.json", "cut"),
+    ):
+        (path,) = [folder / name] if ".." in name else folder.glob(name)
+        whole = path.stat().st_size
+        if damage == "cut":
+            path.write_bytes(path.read_bytes()[: whole // 2])
+        else:
+            path.unlink()
+        assert score()[1], name
+        assert abs(path.stat().st_size - whole) < 0.02 * whole + 40, name
+    viewer = out / scan_report.ASSETS / "niivue.umd.js"
+    size = viewer.stat().st_size
+    viewer.write_bytes(viewer.read_bytes()[:1000])
+    assert not score()[1] and viewer.stat().st_size == size
+
+
+def test_a_scan_is_known_by_its_contents(call, head, monkeypatch):
+    scan, out, score = call
+    made, _ = score()
+    before = scan.stat()
+    # Other contents of the same size, and the same times.
+    content = bytearray(scan.read_bytes())
+    content[len(content) // 2] ^= 1
+    scan.write_bytes(content)
+    os.utime(scan, ns=(before.st_atime_ns, before.st_mtime_ns))
+    changed, fresh = score()
+    assert fresh and changed["name"] == made["name"] and changed["sha256"] != made["sha256"]
+    # The same contents, touched, moved, copied, seen from elsewhere, or with a newer patch.
+    scan.touch()
+    assert not score()[1]
+    moved = scan.parent.parent / "elsewhere" / "scan.nii"
+    moved.parent.mkdir()
+    shutil.copyfile(scan, moved)
+    found, fresh = score(moved)
+    assert not fresh and found["name"] == made["name"] and found["file"] == str(moved)
+    major, minor, _ = qc_jax.__version__.split(".")
+    monkeypatch.setattr(qc_jax, "__version__", f"{major}.{minor}.99")
+    assert not score()[1] and len(group.read_records(out)) == 1
+    monkeypatch.setattr(qc_jax, "__version__", f"{major}.{int(minor) + 1}.0")
+    assert record.finished(out, jobs.plain_jobs([scan])[0], qc_jax.load_model(), ()) is None
+
+
+def test_a_refusal_stands_unless_its_cause_may_pass(call, monkeypatch):
+    scan, _, score = call
+    for error in (MemoryError("out of memory"), UnreadableError(f"{scan} cannot be read")):
+        with monkeypatch.context() as patch:
+            patch.setattr(worker.nifti, "read_image", mock.Mock(side_effect=error))
+            made, _ = score()
+        assert made["status"] == "refused" and made["passing"]
+    assert score()[0]["status"] == "scored"
+    scan.write_bytes(scan.read_bytes()[:5000])
+    refused, fresh = score()
+    assert fresh and refused["status"] == "refused" and not refused["passing"]
+    assert score() == (refused, False)
+
+
+def test_a_scan_that_changes_while_it_is_read_is_tried_again(call, monkeypatch):
+    scan, _, score = call
+    read = worker.nifti.read_image
+    with monkeypatch.context() as patch:
+        patch.setattr(worker.nifti, "read_image", lambda path: (scan.touch(), read(path))[1])
+        made, _ = score()
+    assert "was changed while it was read" in made["reason"] and made["passing"]
+    assert score()[0]["status"] == "scored"
+
+
+# -- Simultaneous jobs -------------------------------------------------------------------------
+
+
+def fresh_processes():
+    """Processes that begin with everything imported, and nothing else of this one."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
+def claim_and_summarise(folder, barrier, failures, number):
+    records = [generated.generated(np.random.default_rng(i), i, False) for i in range(3)]
+    for _ in range(50):
+        barrier.wait()
+        try:
+            outputs.claim(folder)
+            scan_report.copy_viewer(folder)
+            group.write_group(folder, records)
+        except Exception as error:
+            failures.put(f"{type(error).__name__}: {error}")
+
+
+def test_eight_jobs_begin_and_end_at_the_same_moment(tmp_path):
+    context = fresh_processes()
+    barrier, failures = context.Barrier(8), context.SimpleQueue()
+    processes = [
+        context.Process(target=claim_and_summarise, args=(tmp_path, barrier, failures, i))
+        for i in range(8)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert failures.empty() and [p.exitcode for p in processes] == [0] * 8
+    assert len((tmp_path / "group_T1w.tsv").read_text().splitlines()) == 4
+    assert not list(tmp_path.glob(".qc_jax-*"))
+
+
+def score_one(folder, name):
+    """As `qc-jax score` ends: a record of its own, then the table of all."""
+    made = generated.generated(np.random.default_rng(0), 0, False)
+    made |= {"name": name, "folder": name, "entities": {}}
+    with group.alone(folder):
+        (folder / name).mkdir()
+        (folder / name / f"{name}.json").write_text(json.dumps(made))
+        group.update_group(folder, [made])
+
+
+def test_no_row_of_jobs_that_end_at_the_same_moment_is_lost(tmp_path):
+    context = fresh_processes()
+    names = [f"T1_{number:08x}" for number in range(24)]
+    for start in range(0, 24, 8):
+        processes = [
+            context.Process(target=score_one, args=(tmp_path, name))
+            for name in names[start : start + 8]
+        ]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+    lines = (tmp_path / "group_T1w.tsv").read_text().splitlines()
+    assert [line.partition("\t")[0] for line in lines[1:]] == names
+
+
+def test_a_scan_more_reads_no_other_record(tmp_path, monkeypatch):
+    for number in range(20):
+        score_one(tmp_path, f"T1_{number:08x}")
+    opened = []
+    read = record.read
+    monkeypatch.setattr(record, "read", lambda path: opened.append(path) or read(path))
+    score_one(tmp_path, "T1_abcdef00")
+    assert not opened and len((tmp_path / "group_T1w.tsv").read_text().splitlines()) == 22
+    shutil.rmtree(tmp_path / "T1_00000003")  # a row goes with its folder
+    score_one(tmp_path, "T1_abcdef01")
+    assert len((tmp_path / "group_T1w.tsv").read_text().splitlines()) == 22
