@@ -20,7 +20,7 @@ _INTERRUPTED = 130
 
 
 def call(
-    function: Callable[[Arguments], None],
+    function: Callable[[Arguments], int | None],
     kind: type[Arguments],
     module: str,
     arguments: list[str] | None,
@@ -29,7 +29,7 @@ def call(
     """Calls `function` with what the command line says, and returns the exit code.
 
     Args:
-      function: what the command does.
+      function: what the command does; returns an exit code of its own, or None.
       kind: dataclass of its arguments, whose docstring is the help text.
       module: for `python -m`.
       arguments: those of the process by default.
@@ -37,9 +37,9 @@ def call(
     """
     parsed = tyro.cli(kind, args=arguments, prog=f"python -m {module}")
 
-    def work() -> None:
+    def work() -> int | None:
         limits.check(parsed, **ranges)
-        function(parsed)
+        return function(parsed)
 
     return exit_code_of(work)
 

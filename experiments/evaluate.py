@@ -13,6 +13,7 @@ from sklearn import metrics
 
 from qc_jax import augment, data, scoring
 from qc_jax.augment import Source
+from qc_jax.data import names
 from qc_jax.models import Model
 from qc_jax.scoring.calibration import MIXED, KnownScan, rank_correlation
 from qc_jax.scoring.scan import OVERLAP, Measurement, measure, on_grid
@@ -41,12 +42,14 @@ def score_scans(
     voxel_size = model.description.voxel_size
     scored = []
     for name, labels, clean, bad in scans(subjects, artefacts, draws, seed):
+        # A calibration is judged on other people, not on other scans of the same ones.
+        person = names.person_of(name)
         first = measure(model, on_grid(clean, voxel_size), overlap)
-        scored.append(known_scan(name, None, 0.0, first, first, labels))
+        scored.append(known_scan(person, None, 0.0, first, first, labels))
         advance()
         for artefact, fraction, image in bad:
             found = measure(model, on_grid(image, voxel_size), overlap)
-            scored.append(known_scan(name, artefact, fraction, found, first, labels))
+            scored.append(known_scan(person, artefact, fraction, found, first, labels))
             advance()
     return scored
 

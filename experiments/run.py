@@ -69,6 +69,8 @@ def run(arguments: Arguments) -> None:
         raise ConfigError(
             f"--process {arguments.process}: they are counted from 0 to {arguments.processes - 1}"
         )
+    if not arguments.run_dir.strip():
+        raise ConfigError("--run-dir is empty; name a folder")
     with stop_on_signal() as stop:
         _run(arguments, stop)
 

@@ -1,11 +1,9 @@
 """Trains the network of one stage: data, network, frozen networks, step, checkpoint, loop."""
 
-import contextlib
 import hashlib
-import io
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -13,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from tensorboardX import SummaryWriter
 
 from experiments import build, hosts, run_folder
+from experiments.curves import open_curves
 from experiments.presets import Config
 from experiments.signals import Stop
 from qc_jax import data, training
@@ -129,7 +127,7 @@ def train_stage(
     )
     with (
         manager,
-        _tensorboard(folder / "tensorboard" / stage) as writer,
+        open_curves(folder / "tensorboard" / stage, hosts.is_first()) as curves,
         Progress(*columns, console=console, disable=not hosts.is_first()) as progress,
     ):
         line = progress.add_task(stage, total=steps, completed=first, numbers="compiling")
@@ -163,8 +161,7 @@ def train_stage(
                         metrics_path,
                         {"stage": stage, "step": step, "steps_per_second": speed, **record},
                     )
-                for name, value in record.items():
-                    writer.add_scalar(name, value, step)
+                curves.add(record, step)
                 numbers = (
                     f"loss {record['loss']:.3f}  Dice {record['dice']:.2f}  {speed:.1f} steps/s"
                 )
@@ -183,19 +180,6 @@ def train_stage(
             if stopped:
                 stop.end()
     return _on_this_process(state.params)
-
-
-@contextlib.contextmanager
-def _tensorboard(folder: Path) -> Iterator[SummaryWriter]:
-    """Curves for TensorBoard, written by the first process."""
-    writer = SummaryWriter(str(folder), write_to_disk=hosts.is_first())
-    try:
-        with writer:
-            yield writer
-    except OSError:
-        # tensorboardX 2.6 closes once more at exit, and would end in a traceback there.
-        writer.file_writer.event_writer = io.StringIO()
-        raise
 
 
 def _on_this_process(params):

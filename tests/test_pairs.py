@@ -1,6 +1,5 @@
 """Folders of images and labels as people have them: what belongs together, and what is grey."""
 
-import json
 import os
 import re
 
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 
 from qc_jax import data
-from qc_jax.data import label_maps, label_numbers, loader, names, pairs
+from qc_jax.data import label_maps, label_numbers, names, pairs
 from qc_jax.errors import ConfigError
 
 CSF, GM, WM = 0.2, 0.5, 0.9
@@ -219,6 +218,11 @@ LAYOUTS = {
         "derivatives/a/b/sub-{s}/ses-1/anat/sub-{s}_ses-1_acq-x_label-GM_desc-me_mask",
     ),
     "labels called as the image": ("sub-{s}/anat/sub-{s}_T1w", "sub-{s}/anat/sub-{s}_T1w_dseg"),
+    "masks called as the image": (
+        "sub-{s}/anat/sub-{s}_T1w",
+        "sub-{s}/anat/sub-{s}_T1w_label-GM_mask",
+    ),
+    "people's folders, no BIDS names": ("sub-{s}/anat/T1", "sub-{s}/anat/T1_label"),
     "BIDS names in images": ("images/sub-{s}_T1w", "labels/sub-{s}"),
     "flat": ("sub-{s}_T1w", "sub-{s}_label"),
     "sub-a_b": ("sub-{s}_b/anat/sub-{s}_b_T1w", "sub-{s}_b/anat/sub-{s}_b_dseg"),
@@ -341,47 +345,6 @@ def test_a_file_in_the_folder_of_another_person_is_named(tmp_path):
         ConfigError, match=r"sub-07_T1w\.nii\.gz is called sub-07, but lies in sub-"
     ):
         pairs.find_pairs(tmp_path)
-
-
-# -- People are split --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "person"),
-    [
-        ("sub-01", "sub-01"),
-        ("sub-01_ses-2_run-1_acq-x", "sub-01"),
-        ("site/sub-01_ses-2", "sub-01"),
-        ("sub-01/visit2/T1", "sub-01"),
-        ("sub-a_b", "sub-a_b"),
-        ("sub-a_b_dseg", "sub-a_b"),
-        ("sub-01_baseline", "sub-01"),
-        ("p1/session2/T1", "p1"),
-        ("study/p1/T1", "study/p1"),
-        ("OAS1_0001_MR2", "OAS1_0001"),
-        ("training_seg_01", "training_seg_01"),
-        ("scan_01", "scan_01"),
-    ],
-)
-def test_whose_scan_it_is(name, person):
-    assert names.person_of(name) == person
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_all_scans_of_a_person_are_in_one_part(seed):
-    scans = [f"sub-{i:02d}_ses-{j}" for i in range(10) for j in range(1 + i % 3)]
-    split = loader.split_subjects(scans, seed)
-    assert sorted(name for part in split.values() for name in part) == scans
-    people = [{name[:6] for name in part} for part in split.values()]
-    assert sum(map(len, people)) == 10 and [len(part) for part in people] == [8, 1, 1]
-
-
-def test_a_split_that_tears_a_person_apart_is_refused(tmp_path):
-    path = tmp_path / "split.json"
-    split = {"train": ["sub-1_ses-1", "sub-2"], "validation": ["sub-1_ses-2"], "test": ["sub-3"]}
-    path.write_text(json.dumps(split))
-    with pytest.raises(ConfigError, match="scans of sub-1 in train and in validation"):
-        data.read_split(path, [name for part in split.values() for name in part])
 
 
 def test_three_scans_of_one_person_are_too_few(tmp_path):

@@ -7,11 +7,13 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import evaluate, run, train
-from experiments.faults.training import TINY
+from experiments import evaluate, run, signals, train
+from experiments.faults.training import TINY as TWO_LEVELS
 from experiments.signals import StoppedError, stop_on_signal
 from qc_jax import training
 from qc_jax.training import checkpoints
+
+TINY = (*TWO_LEVELS, "--depth", "1")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
@@ -49,14 +51,15 @@ def undisturbed(tmp_path_factory):
     ],
 )
 def test_stopped_anywhere_and_called_again(undisturbed, tmp_path, monkeypatch, owner, name):
-    work, signals = getattr(owner, name), [signal.SIGTERM]
+    work, to_send = getattr(owner, name), [signal.SIGTERM]
 
     def stopped_at_work(*arguments, **options):
-        if signals:
-            os.kill(os.getpid(), signals.pop())
+        if to_send:
+            os.kill(os.getpid(), to_send.pop())
         return work(*arguments, **options)
 
     arguments = ["--stage=task", f"--run-dir={tmp_path}", *TINY]
+    monkeypatch.setattr(signals, "PATIENCE", 600.0)  # or it would end pytest on a slow machine
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, stopped_at_work)
         assert run.main(arguments) == 75

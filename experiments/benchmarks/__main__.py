@@ -6,12 +6,13 @@ Needs `pip install -e '.[benchmark]'`.  Prints a table and writes `benchmarks.js
 
 import dataclasses
 import importlib
-import json
 import sys
 from pathlib import Path
 from typing import Literal, get_args
 
-import tyro
+from experiments import command
+from qc_jax import files
+from qc_jax.errors import ConfigError
 
 Name = Literal["training_step", "convolutions", "augmentation", "whole_scan", "start_up", "growth"]
 _MODULES = {"convolutions": "training_step"}
@@ -31,20 +32,22 @@ class Arguments:
 
 def main() -> int:
     """Returns the exit code."""
-    arguments = tyro.cli(Arguments, prog="python -m experiments.benchmarks")
+    return command.call(run, Arguments, "experiments.benchmarks", None)
+
+
+def run(arguments: Arguments) -> None:
+    """Measures, prints and writes."""
     try:
         importlib.import_module("torchio")
         importlib.import_module("monai")
     except ImportError as error:
-        print(f"error: {error}; run pip install -e '.[benchmark]'", file=sys.stderr)
-        return 2
+        raise ConfigError(f"{error}; run pip install -e '.[benchmark]'") from error
     from rich.console import Console
     from rich.table import Table
 
     from experiments.benchmarks import measure
 
     console = Console()
-    arguments.output_dir.mkdir(parents=True, exist_ok=True)
     limits = measure.roofline()
     console.print(
         f"this machine: matrix product {limits['matmul_gflops']:.0f} GFLOP/s, "
@@ -73,8 +76,7 @@ def main() -> int:
                     table.add_row(f"  {note}", "", "", f"{value:.1f}", "", "")
         console.print(table)
         # Written as it goes: a run that is stopped keeps what it has measured.
-        (arguments.output_dir / "benchmarks.json").write_text(json.dumps(records, indent=1))
-    return 0
+        files.write_json(arguments.output_dir / "benchmarks.json", records)
 
 
 def _grow(growth, arguments: Arguments, console) -> None:
@@ -87,10 +89,8 @@ def _grow(growth, arguments: Arguments, console) -> None:
     console.print(
         "peak memory over scans: " + ", ".join(f"{n}: {m:.0f} MB" for n, m in memory.items())
     )
-    text = json.dumps(
-        {"curves": [dataclasses.asdict(c) for c in curves], "memory_mb": memory}, indent=1
-    )
-    (arguments.output_dir / "growth.json").write_text(text)
+    content = {"curves": [dataclasses.asdict(c) for c in curves], "memory_mb": memory}
+    files.write_json(arguments.output_dir / "growth.json", content)
     growth.plot(arguments.output_dir / "growth.png", curves)
 
 

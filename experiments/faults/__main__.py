@@ -1,7 +1,6 @@
 """Prints what is promised beside what happened: `python -m experiments.faults`."""
 
 import dataclasses
-import json
 import logging
 import signal
 import sys
@@ -10,6 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+
+from experiments import command
+from qc_jax import files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +34,11 @@ class Arguments:
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code: 1 where a promise was broken."""
-    chosen = tyro.cli(Arguments, args=arguments, prog="python -m experiments.faults")
+    return command.call(run, Arguments, "experiments.faults", arguments)
+
+
+def run(chosen: Arguments) -> int:
+    """Tries all of it, writes and prints what happened; 1 where a promise was broken."""
     from rich.console import Console
     from rich.table import Table
 
@@ -66,9 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
             with console.status(name.replace("_", " ")):
                 figures[name] = part(folder / name)
             console.print(f"{name.replace('_', ' ')} done")
-            path = Path(chosen.output)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(figures, indent=1) + "\n")
+            files.write_json(Path(chosen.output), figures)
     broken = _broken(figures)
     table = Table("what", "figure", title="Faults")
     for name, found in figures.items():

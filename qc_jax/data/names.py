@@ -47,6 +47,8 @@ def parse(stem: str) -> tuple[dict[str, str], list[str]]:
         key, hyphen, value = part.partition("-")
         if hyphen and key.isalpha():
             last, entities[key] = key, value
+        elif last and _is_suffix(part):  # sub-01_T1w_label-GM_mask
+            suffixes.insert(0, part)
         elif last:
             entities[last] += f"_{part}"
         else:

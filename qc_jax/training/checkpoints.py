@@ -25,6 +25,8 @@ from qc_jax.training.step import TrainState
 
 _LOG = logging.getLogger(__name__)
 _SUMS = "sha256.json"
+_MARGIN = 2**16
+"""Bytes of a checkpoint beside its arrays."""
 
 
 def open_manager(folder: Path, keep: int = 2) -> ocp.CheckpointManager:
@@ -53,6 +55,8 @@ def save(manager: ocp.CheckpointManager, state: TrainState, data: dict[str, Any]
     step, folder = int(state.step), Path(manager.directory)
     items = ocp.args.Composite(state=ocp.args.StandardSave(state), data=ocp.args.JsonSave(data))
     try:
+        if jax.process_index() == 0:
+            _check_space(folder, state)
         with _quiet():
             saved = _save(manager, step, items)
         if saved and jax.process_index() == 0:
@@ -76,12 +80,29 @@ def _save(manager: ocp.CheckpointManager, step: int, items: ocp.args.Composite) 
     return saved
 
 
+def _check_space(folder: Path, state: TrainState) -> None:
+    """Raises OSError where the disk has no room for a state.
+
+    Asked before orbax 0.12 is, which logs a failure once for each of its threads, and whose
+    callbacks go on to find an event loop that is closed: hundreds of lines, some at exit.
+    """
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + _MARGIN
+    path = folder / ".qc_jax-space"
+    try:
+        with path.open("wb") as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                file.write(bytes(size))
+    finally:
+        path.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Where a write fails, orbax 0.12 logs it once for each of its threads, and tensorstore's
-    callbacks find an event loop that is closed: hundreds of lines for what one sentence says."""
-    hooks = (sys.excepthook, threading.excepthook, sys.unraisablehook)
+    """Of a disk that is full only now, one sentence is said, not that of every thread."""
     absl = logging.getLogger("absl")
+    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
     absl.addFilter(_is_no_error)
     sys.excepthook = lambda *_: None
     threading.excepthook = lambda _: None
@@ -168,6 +189,8 @@ def _first_line(error: Exception) -> str:
 
 def _reason(error: Exception) -> str:
     """What the operating system said, where tensorstore's many words hold it."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     code = re.search(r"os_error_code='(\d+)'", str(error))
     return os.strerror(int(code.group(1))) if code else _first_line(error)
 
