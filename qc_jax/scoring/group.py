@@ -171,7 +171,7 @@ def notices(frame: pl.DataFrame) -> list[str]:
         counts = frame[column].value_counts().sort(column).rows()
         if len(counts) > 1:
             parts = ", ".join(f"{name} ({number})" for name, number in counts)
-            said.append(f"scored with {len(counts)} {what}, whose scores need not compare: {parts}")
+            said.append(f"Scored with {len(counts)} {what}, whose scores need not compare: {parts}")
     gone = frame.filter(pl.col("file_now") == "gone")["name"].to_list()
     if gone:
         others = f" and {len(gone) - 5} others" if len(gone) > 5 else ""

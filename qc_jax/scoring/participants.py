@@ -144,9 +144,11 @@ def _not_joined(
     disagreeing: Mapping[str, set[str]],
 ) -> list[str]:
     texts = []
-    loosely = [f"{rows[0][1]!r} for sub-{s}" for s, rows in found.items() if rows[0][1] != s]
+    loosely = [
+        f"{rows[0][1]!r} is taken for sub-{s}" for s, rows in found.items() if rows[0][1] != s
+    ]
     if loosely:
-        texts.append(f"taken {_some(sorted(loosely))}")
+        texts.append(f"the row of {_some(sorted(loosely))}")
     if disagreeing:
         columns = sorted({name for names in disagreeing.values() for name in names})
         who = _some([f"sub-{subject}" for subject in sorted(disagreeing)])
@@ -154,10 +156,10 @@ def _not_joined(
     used = {number for rows in found.values() for number, *_ in rows}
     unused = [f"{label} (line {n})" for n, label, _ in participants.rows if n not in used]
     if unused:
-        texts.append(f"no scan of {_some(unused)}")
+        texts.append(f"no scan belongs to the row of {_some(unused)}")
     missing = sorted({subject for subject, _ in scans} - set(found))
     if missing and participants.columns:
-        texts.append(f"no row for {_some([f'sub-{subject}' for subject in missing])}")
+        texts.append(f"there is no row for {_some([f'sub-{subject}' for subject in missing])}")
     return list(_said(participants.path, texts))
 
 
