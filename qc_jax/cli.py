@@ -3,14 +3,12 @@
 Nothing is imported before it is known what to do: `--help` answers at once.
 """
 
-import contextlib
 import os
-import signal
 import sys
 import traceback
-from collections.abc import Iterator
 
 import qc_jax
+from qc_jax import interrupt
 from qc_jax.errors import UNFORESEEN, QcJaxError, one_line
 from qc_jax.terminal import note, say
 
@@ -37,15 +35,15 @@ does only what is missing.
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    with _ended_by_signals() as arrived:
+    with interrupt.at_once():
         try:
             return _dispatch(arguments)
         except QcJaxError as error:
             note(f"error: {error}")
             return error.exit_code
-        except KeyboardInterrupt:
-            note("interrupted; what was scored is kept, run the same command to go on")
-            return 75 if signal.SIGTERM in arrived else 130
+        except interrupt.Ended as ended:
+            interrupt.say_so()
+            return interrupt.exit_code(ended.number)
         except Exception as error:
             if os.environ.get("QC_JAX_DEBUG"):
                 traceback.print_exc()
@@ -54,32 +52,6 @@ def main(arguments: list[str] | None = None) -> int:
                 f"{one_line(error)} (QC_JAX_DEBUG=1 shows where; please report it)"
             )
             return UNFORESEEN
-
-
-@contextlib.contextmanager
-def _ended_by_signals() -> Iterator[list[int]]:
-    """Within the block, SIGTERM ends the work as Ctrl-C does, and a second signal at once.
-
-    Yields the signals that have arrived.
-    """
-    arrived: list[int] = []
-    handled = (signal.SIGINT, signal.SIGTERM)
-
-    def end(number: int, frame: object) -> None:
-        arrived.append(number)
-        for each in handled:
-            signal.signal(each, signal.SIG_DFL)
-        raise KeyboardInterrupt
-
-    # One that is ignored, as nohup and job control have it, stays so.
-    before = {n: signal.getsignal(n) for n in handled if signal.getsignal(n) != signal.SIG_IGN}
-    for number in before:
-        signal.signal(number, end)
-    try:
-        yield arrived
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _dispatch(arguments: list[str]) -> int:

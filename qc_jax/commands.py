@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from qc_jax import interrupt
 from qc_jax.errors import ConfigError, OutputError
 from qc_jax.terminal import Patient, note, say
 
@@ -227,9 +228,10 @@ def _score_jobs(jobs, output: Path, arguments: _Common) -> list[dict[str, Any]]:
                 text = made["reason"] if made["status"] == record.REFUSED else what
                 progress.console.print(f"{made['name']}: {text}", markup=False, highlight=False)
 
-        records = study.score_study(
-            jobs, output, model, arguments.sources, limits, show, show_share, client
-        )
+        with interrupt.in_order():
+            records = study.score_study(
+                jobs, output, model, arguments.sources, limits, show, show_share, client
+            )
     refused = sum(made["status"] == record.REFUSED for made in records)
     if refused:
         note(f"{refused} of {len(records)} scans refused, the others scored")
