@@ -46,6 +46,22 @@ def optimised():
     jax.config.update("jax_disable_most_optimizations", True)
 
 
+@pytest.fixture(autouse=True)
+def _as_users_compile(request, monkeypatch):
+    """What runs for minutes, here or in processes of its own, is compiled as it is for users:
+    without optimisation a gradient of two levels is NaN now and then."""
+    if request.node.get_closest_marker("slow") is None:
+        yield
+        return
+    import jax
+
+    monkeypatch.delenv("JAX_DISABLE_MOST_OPTIMIZATIONS", raising=False)
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
 @pytest.fixture(scope="session")
 def model_path(tmp_path_factory):
     """See `tiny.write_model`."""
