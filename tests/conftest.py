@@ -46,13 +46,10 @@ def optimised():
     jax.config.update("jax_disable_most_optimizations", True)
 
 
-@pytest.fixture(autouse=True)
-def _as_users_compile(request, monkeypatch):
-    """What runs for minutes, here or in processes of its own, is compiled as it is for users:
-    without optimisation a gradient of two levels is NaN now and then."""
-    if request.node.get_closest_marker("slow") is None:
-        yield
-        return
+@pytest.fixture
+def as_users_compile(monkeypatch):
+    """For trainings of two levels, here and in processes of their own: without optimisation their
+    gradient is NaN now and then."""
     import jax
 
     monkeypatch.delenv("JAX_DISABLE_MOST_OPTIMIZATIONS", raising=False)

@@ -39,6 +39,7 @@ def test_many_scans_in_one_go(head, model_path, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("as_users_compile")
 def test_a_training_killed_at_random_moments_ends_with_the_same_weights(tmp_path):
     found = training.disturb(tmp_path, [0], signal.SIGKILL, stage="task")
     assert found["resumed"] == found["runs"] == 1 and found["signals"] > 0

@@ -38,6 +38,7 @@ def weights(folder):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("as_users_compile")
 def test_two_processes_train_as_one_with_the_batch_of_both(tmp_path):
     ended = run_on_two(tmp_path / "two", "--stage=task")
     assert [code for code, _ in ended] == [0, 0], ended
@@ -52,6 +53,7 @@ def test_two_processes_train_as_one_with_the_batch_of_both(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("as_users_compile")
 def test_what_one_process_began_two_go_on_with_and_one_measures(tmp_path):
     alone = [f"--run-dir={tmp_path / 'run'}", *TINY, "--batch-size=1"]
     assert run.main(["--stage=task", *alone]) == 0
