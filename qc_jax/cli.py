@@ -35,6 +35,7 @@ does only what is missing.
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    _open_closed_streams()
     with interrupt.at_once():
         try:
             return _dispatch(arguments)
@@ -52,6 +53,16 @@ def main(arguments: list[str] | None = None) -> int:
                 f"{one_line(error)} (QC_JAX_DEBUG=1 shows where; please report it)"
             )
             return UNFORESEEN
+
+
+def _open_closed_streams() -> None:
+    """Where a stream is closed (`2>&-`), its number would be that of the next file opened."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        continue
+    os.close(number)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
 
 
 def _dispatch(arguments: list[str]) -> int:

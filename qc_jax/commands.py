@@ -228,7 +228,8 @@ def _score_jobs(jobs, output: Path, arguments: _Common) -> list[dict[str, Any]]:
                 text = made["reason"] if made["status"] == record.REFUSED else what
                 progress.console.print(f"{made['name']}: {text}", markup=False, highlight=False)
 
-        with interrupt.in_order():
+        # The scoring process here ends by itself; a cluster has to be told.
+        with interrupt.at_once() if client is None else interrupt.in_order():
             records = study.score_study(
                 jobs, output, model, arguments.sources, limits, show, show_share, client
             )

@@ -39,27 +39,27 @@ def say_so() -> None:
 def at_once() -> Iterator[None]:
     """Within the block, a signal ends the process there and then."""
 
-    def end(number: int, frame: object) -> None:
-        say_so()
-        os._exit(exit_code(number))
-
-    with _handled(end):
+    with _handled(_end_now):
         yield
+
+
+def _end_now(number: int, frame: object) -> None:
+    if sys.stderr is not None and sys.stderr.isatty():
+        note("\x1b[?25h")  # the cursor, which a progress line hides
+    say_so()
+    os._exit(exit_code(number))
 
 
 @contextlib.contextmanager
 def in_order() -> Iterator[None]:
-    """Within the block, a first signal raises `Ended`; a second, or some time, ends the process."""
+    """Within the block, a first signal raises `Ended`; a second, or some time, ends the process.
+
+    For what has to be put in order, as a cluster's workers: raised in a callback it is swallowed.
+    """
 
     def end(number: int, frame: object) -> None:
-        def end_now(*_: object) -> None:
-            if sys.stderr.isatty():
-                note("\x1b[?25h")  # the cursor, which a progress line hides
-            say_so()
-            os._exit(exit_code(number))
-
         for each in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
-            signal.signal(each, end_now)
+            signal.signal(each, lambda *_: _end_now(number, frame))
         signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
         raise Ended(number)
 

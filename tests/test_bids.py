@@ -108,9 +108,11 @@ def test_a_filter_file_as_fmriprep_takes_it(put, tmp_path):
         path.write_text(json.dumps({"t1w": query, "bold": {"task": "rest"}}))
         wanted = bids.selection((), (), ("T1w",), {}, path)
         assert [job.name for job in bids.list_scans(folder, wanted).jobs] == names
+    path.write_text('{"bold": {"task": "rest"}}')  # says nothing of T1w images
+    assert len(bids.list_scans(folder, bids.selection((), (), ("T1w",), {}, path)).jobs) == 2
     for content, reason in (
         ("{", "no BIDS filter file"),
-        ('{"bold": {}}', "says nothing of t1w; it has bold"),
+        ('{"t1w": {"sesion": "1"}}', "sesion is no entity; there are"),
         ('{"t1w": {"suffix": "T2w"}}', "not that of T1w"),
         ('{"t1w": {"run": {"a": 1}}}', "texts, numbers or null"),
     ):
@@ -123,7 +125,7 @@ def test_names_do_not_depend_on_what_else_is_scored(put):
     folder = put(
         "sub-01/anat/sub-01_T1w.nii",
         "sub-01/anat/sub-01_T1w.nii.gz",
-        "sub-02/anat/sub-01_T1w.nii.gz",  # misnamed
+        "sub-02/anat/T1w.nii.gz",
         "sub-03/anat/sub-03_T1w.nii.gz",
         "sub-03/ses-1/anat/sub-03_T1w.nii.gz",  # as well
         "sub-x/anat/sub-x_T1w.nii.gz",
@@ -137,7 +139,54 @@ def test_names_do_not_depend_on_what_else_is_scored(put):
         for sessions in ((), ("1",)) if subject == "03" else ((),):
             for job in bids.bids_jobs(folder, [subject], sessions):
                 assert job.name == together[job.scan]
-                assert job.entities["sub"] == ("01" if subject == "02" else subject)
+                assert job.entities["sub"] == subject
+    before = {job.scan: job.name for job in bids.bids_jobs(folder, ["x"])}
+    put("sub-x/anat/sub-x_t1w.nii.gz")  # what is put beside it changes no name
+    after = {job.scan: job.name for job in bids.bids_jobs(folder, ["x"])}
+    assert before == after
+
+
+def test_what_is_misplaced_or_called_oddly_is_named(put):
+    folder = put(
+        "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz",
+        "sub-01/ses-1/anat/sub-01_ses-1_t1w.nii.gz",
+        "sub-01/ses-1/anat/sub-01_ses-1_T1w_defaced.nii.gz",
+        "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.bz2",
+        "sub-01/ses-1/anat/sub-99_ses-1_T1w.nii.gz",
+        "sub-01/ses-1/anat/sub-01_ses-2_T1w.nii.gz",
+        "sub-01/ses-2/anat/sub-01_ses-2_UNIT1.nii.gz",
+        "sub-01/ses-3/func/sub-01_ses-3_bold.nii.gz",
+        "Sub-02/anat/sub-02_T1w.nii.gz",
+        "sub-03_T1w.nii.gz",
+    )
+    (folder / "sub-04").symlink_to(folder / "nowhere")
+    names, notes = listed(folder)
+    assert names == ["sub-01_ses-1_T1w"]
+    assert "2 images left out, in the folder of another subject or session" in notes
+    assert "sub-99_ses-1_T1w.nii.gz" in notes and "anat/sub-01_ses-2_T1w.nii.gz" in notes
+    assert "2 sessions without a T1w image" in notes and "ses-3 (func)" in notes
+    assert "sub-01/ses-2 (--suffix UNIT1 would take what it has)" in notes
+    assert "2 images left out, called like a T1w" in notes and "T1w.nii.bz2" in notes
+    assert "in no folder sub-*: Sub-02, sub-03_T1w.nii.gz, sub-04" in notes
+
+
+def test_a_choice_that_fits_nothing_is_named(put):
+    folder = put("sub-1/ses-1/anat/sub-1_ses-1_run-1_T1w.nii.gz")
+    wanted = {"sessions": ["1", "9"], "entities": {"run": ["1", "7"]}, "suffixes": ["T1w", "T2w"]}
+    names, notes = listed(folder, **wanted)
+    assert len(names) == 1
+    assert notes == "no image has run 7\nno image is of ses-9\nno image is a T2w"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_bidsignore_in_other_encodings(put, encoding):
+    folder = put("sub-1/anat/sub-1_T1w.nii.gz", "sub-2/anat/sub-2_T1w.nii.gz")
+    (folder / ".bidsignore").write_text("sub-2/\n", encoding=encoding)
+    assert listed(folder)[0] == ["sub-1_T1w"]
+    (folder / ".bidsignore").unlink()
+    (folder / ".bidsignore").mkdir()
+    with pytest.raises(ConfigError, match=r"bidsignore cannot be read"):
+        listed(folder)
 
 
 def test_a_name_of_240_characters_leaves_room(put):
@@ -149,13 +198,13 @@ def test_a_name_of_240_characters_leaves_room(put):
 
 
 def test_a_hundred_thousand_subjects_are_looked_up_and_not_searched(put, monkeypatch):
-    """Each folder is opened once, whoever else there is."""
+    """Each folder is opened so often, whoever else there is."""
     folder = put(*(f"sub-{i:03d}/anat/sub-{i:03d}_T1w.nii.gz" for i in range(200)))
     opened = []
     scandir = bids.os.scandir
     monkeypatch.setattr(bids.os, "scandir", lambda path: opened.append(path) or scandir(path))
     assert len(bids.bids_jobs(folder, [f"{i:03d}" for i in range(200)])) == 200
-    assert len(opened) == 1 + 2 * 200
+    assert len(opened) == 1 + 3 * 200
 
 
 def test_folders_that_are_none(put, tmp_path):

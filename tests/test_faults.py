@@ -124,7 +124,7 @@ def test_a_signal_keeps_what_was_scored(number, code, head, model_path, tmp_path
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code and "Traceback" not in errors
     assert "what was scored is kept, run the same command to go on" in errors
-    assert not worker.is_running()
+    assert not psutil.wait_procs([worker], timeout=30)[1]
     assert 2 <= len([r for r in records() if r.stem == r.parent.name]) < 12
     assert call(["score", *scans, *options], tmp_path).returncode == 0
 

@@ -110,9 +110,19 @@ def test_a_large_study_is_counted_and_not_drawn_scan_by_scan(tmp_path):
     assert pl.read_parquet(tmp_path / "group_T1w.parquet").height == 5000
 
 
+def put(folder, record, text=None):
+    path = folder / record["folder"] / f"{record['name']}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record) if text is None else text)
+
+
 def test_records_are_found_beside_sidecars_and_broken_files(records, tmp_path):
     for record in records:
-        (tmp_path / f"{record['name']}.json").write_text(json.dumps(record))
+        put(tmp_path, record)
+    backup = records[0] | {"grey_matter_volume_ml": 1.0}
+    put(tmp_path / "a_backup", backup)
+    put(tmp_path / "z_backup", backup)
+    assert group.read_records(tmp_path)[0] == records[0]
     (tmp_path / "map.nii.gz").write_bytes(b"")
     (tmp_path / "map.json").write_text(json.dumps(records[0] | {"name": "sidecar"}))
     (tmp_path / "broken.json").write_text("{")
@@ -134,14 +144,25 @@ def test_records_are_found_beside_sidecars_and_broken_files(records, tmp_path):
         {"status": "done"},
         {"suffix": "../T1w"},
         {"predicted_dice": "good"},
+        {"grey_matter_volume_ml": 10**400},
+        {"entities": {"sub": "1", "\udcff": "1"}},
+        {"suffix": "T" * 300},
     ],
 )
 def test_a_foreign_or_changed_record_is_passed_over(records, change, tmp_path):
-    (tmp_path / "good.json").write_text(json.dumps(records[0]))
-    (tmp_path / "odd.json").write_text(json.dumps(records[1] | change))
+    put(tmp_path, records[0])
+    put(tmp_path, records[1], json.dumps(records[1] | change))
     (tmp_path / "list.json").write_text('[{"status": "scored"}]')
     (tmp_path / "other.json").write_text('{"status": "scored", "name": "of another tool"}')
     assert [r["name"] for r in group.read_records(tmp_path)] == [records[0]["name"]]
+
+
+def test_a_subject_that_is_a_link_is_read(records, tmp_path):
+    put(tmp_path / "elsewhere", records[0])
+    (tmp_path / "out").mkdir()
+    subject = records[0]["folder"].partition("/")[0]
+    (tmp_path / "out" / subject).symlink_to(tmp_path / "elsewhere" / subject)
+    assert len(group.read_records(tmp_path / "out")) == 1
 
 
 def test_metrics_as_mriqc_writes_them(records, tmp_path):

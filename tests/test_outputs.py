@@ -52,6 +52,33 @@ DESCRIPTIONS = {
 }
 
 
+def test_a_folder_of_two_tools_is_not_ours(tmp_path):
+    both = {"GeneratedBy": [{"Name": "fMRIPrep"}, {"Name": "qc_jax"}]}
+    (tmp_path / "dataset_description.json").write_text(json.dumps(both))
+    with pytest.raises(OutputError, match="belongs to fMRIPrep"):
+        outputs.claim(tmp_path)
+
+
+@pytest.mark.parametrize("size", [0, 5, 200])
+def test_a_description_of_ours_that_was_cut_short_is_mended(size, tmp_path):
+    outputs.claim(tmp_path)
+    scan_report.copy_viewer(tmp_path)
+    path = tmp_path / "dataset_description.json"
+    content = path.read_bytes()
+    path.write_bytes(content[:size])
+    outputs.claim(tmp_path)
+    assert path.read_bytes() == content
+
+
+def test_a_file_called_like_the_viewer_is_kept(tmp_path):
+    path = tmp_path / scan_report.ASSETS / "niivue.umd.js"
+    path.parent.mkdir()
+    path.write_text("mine")
+    with pytest.raises(OutputError, match="not this viewer"):
+        scan_report.copy_viewer(tmp_path)
+    assert path.read_text() == "mine"
+
+
 @pytest.mark.parametrize("kind", DESCRIPTIONS)
 def test_a_folder_of_another_is_refused_before_a_byte_is_written(kind, tmp_path):
     (tmp_path / "dataset_description.json").write_text(DESCRIPTIONS[kind])
@@ -66,6 +93,9 @@ def test_raw_data_without_a_description_are_no_output_folder(tmp_path):
     with pytest.raises(OutputError, match="folders of subjects"):
         outputs.claim(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["sub-01"]
+    (tmp_path / "sub-01" / "anat").mkdir()
+    with pytest.raises(OutputError, match="lies within sub-01"):
+        outputs.claim(tmp_path / "sub-01")
 
 
 def test_the_folder_of_a_subject_is_no_output_folder(tmp_path):
@@ -162,7 +192,7 @@ def test_every_file_is_known_as_ours_and_no_other_is(scored, tmp_path):
         ".tsv": "bids_name\tcjv\nsub-01_T1w\t0.4\n",
         ".json": '{"Manufacturer": "Acme", "SkullStripped": false}',
         ".js": "var x = 1;",
-        ".parquet": "PAR1",
+        ".parquet": "other rows",
         ".gz": "other voxels",
     }
     for path, kind in planned:
@@ -172,8 +202,9 @@ def test_every_file_is_known_as_ours_and_no_other_is(scored, tmp_path):
             assert not ownership.is_ours(other, kind), path.name
         with pytest.raises(OutputError, match="was not made by qc_jax"):
             ownership.check_files([(other, kind)])
-        other.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-        assert ownership.is_ours(other, kind) or path.suffix in (".parquet", ".json", ".gz")
+        for size in (0, 5, 200, path.stat().st_size // 2):
+            other.write_bytes(path.read_bytes()[:size])
+            assert ownership.is_ours(other, kind), (path.name, size)
         other.unlink()
 
 
@@ -188,6 +219,46 @@ def test_a_map_of_another_tool_stops_the_scoring(head, model_path, tmp_path, cap
     assert cli.main([*where, "--model", str(model_path)]) == 4
     assert "sub-01_label-GM_probseg.nii.gz is there already" in capsys.readouterr().err
     assert snapshot(tmp_path / "out/sub-01") == before
+
+
+def test_what_people_added_to_our_files_is_kept(scored, tmp_path):
+    out = shutil.copytree(scored / "out", tmp_path / "out")
+    records = group.read_records(out)
+    table = out / "group_T1w.tsv"
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([f"{lines[0]}\tmy_rating", *(f"{line}\t3" for line in lines[1:])]))
+    with pytest.raises(OutputError, match=r"group_T1w\.tsv .* was changed since"):
+        group.write_group(out, records)
+    assert "my_rating" in table.read_text()
+    mask = out / records[0]["maps"]["segmentation"]
+    image = nib.load(mask)
+    corrected = nib.Nifti1Image(np.ones(image.shape, np.uint8), image.affine, image.header)
+    nib.save(corrected, mask)
+    with pytest.raises(OutputError, match=r"mask\.nii\.gz was changed since"):
+        ownership.check_unchanged(out, records[0]["files"])
+    mask.write_bytes(mask.read_bytes()[:-30])
+    ownership.check_unchanged(out, records[0]["files"])  # that is damage
+
+
+def test_metrics_are_not_put_among_raw_scans(scored):
+    """Of a folder without a description."""
+    raw = scored / "undescribed"
+    if not raw.exists():
+        shutil.copytree(scored / "bids", raw)
+        (raw / "dataset_description.json").unlink()
+        (raw / "sub-01/anat/sub-01_T1w.json").unlink()
+    with pytest.raises(OutputError, match="holds scans"):
+        iqms.check(raw, scored / "out", group.read_records(scored / "out"))
+
+
+def test_a_second_data_set_does_not_replace_the_first(head, scored, model_path, tmp_path, capsys):
+    out = shutil.copytree(scored / "out", tmp_path / "out")
+    save(tmp_path / "other/sub-01/anat/sub-01_T1w.nii.gz", 2 * head)
+    before = snapshot(out)
+    where = [str(tmp_path / "other"), str(out), "participant", "--model", str(model_path)]
+    assert cli.main(where) == 4
+    assert "name an output folder for each data set" in capsys.readouterr().err
+    assert snapshot(out) == before
 
 
 # -- Names -------------------------------------------------------------------------------------
@@ -302,12 +373,17 @@ def test_a_scan_is_known_by_its_contents(call, head, monkeypatch):
     assert not score()[1]
     moved = scan.parent.parent / "elsewhere" / "scan.nii"
     moved.parent.mkdir()
-    shutil.copyfile(scan, moved)
+    scan.rename(moved)
     found, fresh = score(moved)
     assert not fresh and found["name"] == made["name"] and found["file"] == str(moved)
+    shutil.copyfile(moved, scan)  # now there are two, and each has a record
+    copied, fresh = score(scan)
+    assert copied["name"] == made["name"] and copied["file"] == str(scan)
+    found, fresh = score(moved)
+    assert fresh and found["name"] != made["name"] and len(group.read_records(out)) == 2
     major, minor, _ = qc_jax.__version__.split(".")
     monkeypatch.setattr(qc_jax, "__version__", f"{major}.{minor}.99")
-    assert not score()[1] and len(group.read_records(out)) == 1
+    assert not score()[1] and len(group.read_records(out)) == 2
     monkeypatch.setattr(qc_jax, "__version__", f"{major}.{int(minor) + 1}.0")
     assert record.finished(out, jobs.plain_jobs([scan])[0], qc_jax.load_model(), ()) is None
 

@@ -69,12 +69,20 @@ def test_columns_of_one_name_and_of_none(tmp_path):
         (["007", "8", "9", "1"], ["007", "8", "9", "1"]),
         (["3,5", "-", "+", "=1"], ["3,5", "-", "+", "=1"]),
         (["9" * 30, "1", "1", "1"], [1e30, 1.0, 1.0, 1.0]),
+        (["NA", "-", "2", "3"], [None, None, 2, 3]),
+        (["NA", "SA", "2", "3"], ["NA", "SA", "2", "3"]),
+        (["1e999", "1", "1", "1"], ["1e999", "1", "1", "1"]),
     ],
 )
 def test_numbers_stay_numbers(tmp_path, cells, values):
     rows = (f"sub-{s}\t{cell}\n" for (s, _), cell in zip(SCANS, cells, strict=True))
     columns, _ = matched(tmp_path, "participant_id\tx\n" + "".join(rows))
     assert columns["participant_x"] == values
+
+
+def test_a_label_of_5000_digits(tmp_path):
+    columns, _ = matched(tmp_path, f"participant_id\tage\n{'1' * 5000}\t3\n1\t4\n")
+    assert columns["participant_age"] == [4, None, None, None]
 
 
 def test_a_label_that_two_people_could_have_is_nobodys(tmp_path):

@@ -1,6 +1,5 @@
 """Which scans of a BIDS folder are scored, which are not, and why: none is left out in silence."""
 
-import collections
 import dataclasses
 import json
 import os
@@ -14,10 +13,14 @@ import pathspec
 from qc_jax.data import nifti
 from qc_jax.errors import ConfigError, one_line
 from qc_jax.scoring.jobs import Job, fitting, marked, told_apart
+from qc_jax.scoring.participants import decoded
 
 _ENTITY = re.compile(r"([a-zA-Z0-9]+)-([a-zA-Z0-9+]+)")
 _NO_MAGNITUDE = ("phase", "real", "imag")
-_OTHER_FORMATS = (".mgz", ".mgh", ".mnc", ".nrrd", ".nhdr", ".mha", ".hdr", ".img", ".dcm", ".PAR")
+_OTHER_FORMATS = {
+    *(".mgz", ".mgh", ".mnc", ".nrrd", ".nhdr", ".mha", ".hdr", ".img", ".dcm", ".ima", ".par"),
+    *(".bz2", ".xz", ".zst", ".zip", ".part"),
+}
 _SHORT = {
     "subject": "sub",
     "session": "ses",
@@ -29,6 +32,12 @@ _SHORT = {
     "modality": "mod",
 }
 """Entities by the names that BIDS filter files have for them."""
+_KNOWN = (
+    *_SHORT,
+    *_SHORT.values(),
+    *("run", "echo", "part", "flip", "mt", "space", "desc", "task", "proc", "tracer", "sample"),
+    *("datatype", "suffix", "extension", "chunk", "split"),
+)
 _ANY = ("*", "Query.ANY", "Query.OPTIONAL")
 
 
@@ -84,18 +93,17 @@ def list_scans(folder: Path, wanted: Selection) -> Listing:
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a folder; name a BIDS folder")
-    subjects = {entry.name: Path(entry.path) for entry in _entries(folder, "sub-", folders=True)}
+    ignored, left = _bidsignore(folder), _LeftOut()
+    subjects = _subjects(folder, left)
     names = [f"sub-{label.strip().removeprefix('sub-')}" for label in wanted.participants]
     unknown = sorted({name for name in names if name not in subjects})
     if unknown:
         raise ConfigError(f"{folder} holds no {', '.join(unknown)}; there are {_some(subjects)}")
-    alike = collections.Counter(name.lower() for name in subjects)
-    ignored, left = _bidsignore(folder), _LeftOut()
+    first = {name.lower(): name for name in sorted(subjects, reverse=True)}
     jobs = []
     for name in dict.fromkeys(names or subjects):
-        here = list(_images(subjects[name], left))
-        every = [_job(folder, name, path) for path in here]
-        every = told_apart([_of_its_folder(job, folder, alike) for job in every], folder)
+        every = [_job(folder, name, path) for path in _images(subjects[name], left)]
+        every = told_apart([_of_its_folder(job, folder, first) for job in every], folder)
         suitable = [job for job in every if job.suffix in wanted.suffixes]
         chosen = []
         for job in suitable:
@@ -104,12 +112,21 @@ def list_scans(folder: Path, wanted: Selection) -> Listing:
                 left.no_magnitude.append(place)
             elif ignored is not None and ignored.match_file(place):
                 left.ignored.append(place)
+            elif not _is_where_it_says(job):
+                left.misplaced.append(place)
             elif _matches(job, wanted):
                 chosen.append(job)
+        left.odd += [
+            job.scan.name
+            for job in every
+            if job not in suitable and re.search("_t1w?(_|$)", job.name, re.IGNORECASE)
+        ]
         if not suitable:
             left.subjects.append(_what_else(subjects[name], every))
+        else:
+            left.sessions += _empty_sessions(subjects[name], every, suitable)
         jobs += chosen
-    notes = left.notes(wanted.suffixes)
+    notes = left.notes(wanted.suffixes) + _unused(wanted, jobs)
     if not jobs:
         which = "|".join(wanted.suffixes)
         restricted = wanted.participants or wanted.sessions or wanted.entities
@@ -153,16 +170,13 @@ def _read_filter(path: Path, suffixes: Sequence[str]) -> dict[str, list[str | No
         queries = {name.lower(): dict(query) for name, query in content.items()}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise ConfigError(f"{path} is no BIDS filter file ({one_line(error)})") from error
-    asked = [suffix for suffix in suffixes if suffix.lower() in queries]
-    if not asked:
-        raise ConfigError(
-            f"{path} says nothing of {' or '.join(s.lower() for s in suffixes)}; it has "
-            f"{', '.join(queries) or 'nothing'}"
-        )
+    asked = [suffix for suffix in suffixes if suffix.lower() in queries]  # all, where none is
     entities: dict[str, list[str | None]] = {}
     for suffix in asked:
         for name, value in queries[suffix.lower()].items():
             values = value if isinstance(value, list) else [value]
+            if name not in _KNOWN:
+                raise ConfigError(f"{path}: {name} is no entity; there are {', '.join(_KNOWN)}")
             expected = {"datatype": "anat", "suffix": suffix}.get(name)
             if not all(v is None or isinstance(v, str | int) for v in values):
                 raise ConfigError(f"{path}: {name} is {value!r}; texts, numbers or null are meant")
@@ -172,6 +186,17 @@ def _read_filter(path: Path, suffixes: Sequence[str]) -> dict[str, list[str | No
                 texts = [None if v in (None, "Query.NONE") else str(v) for v in values]
                 entities.setdefault(_SHORT.get(name, name), []).extend(texts)
     return entities
+
+
+def _subjects(folder: Path, left: "_LeftOut") -> dict[str, Path]:
+    """Folders of subjects by name; what looks like one and is none, and loose scans, are noted."""
+    subjects = {}
+    for entry in _entries(folder):
+        if entry.name.startswith("sub-") and entry.is_dir():
+            subjects[entry.name] = Path(entry.path)
+        elif re.match("(?i)sub[-_ ]?[a-z0-9]+$", entry.name) or nifti.is_nifti(Path(entry.path)):
+            left.strange.append(entry.name)
+    return subjects
 
 
 # -- One subject -------------------------------------------------------------------------------
@@ -199,7 +224,7 @@ def _images(subject: Path, left: "_LeftOut") -> Iterator[Path]:
                 left.hidden.append(entry.name)
             elif nifti.is_nifti(path):
                 yield path
-            elif path.suffix in _OTHER_FORMATS:
+            elif path.suffix.lower() in _OTHER_FORMATS:
                 left.formats.append(entry.name)
 
 
@@ -213,11 +238,18 @@ def _job(folder: Path, subject: str, path: Path) -> Job:
     return Job(path, place, fitting(prefix), fitting(name), entities, suffix)
 
 
-def _of_its_folder(job: Job, folder: Path, alike: Mapping[str, int]) -> Job:
+def _of_its_folder(job: Job, folder: Path, first: Mapping[str, str]) -> Job:
     """A job with a hash in its names where another subject may have a scan of that name."""
     subject = job.folder.parts[0]
-    own = job.name.startswith(f"{subject}_") and alike[subject.lower()] == 1
+    own = job.name.startswith(f"{subject}_") and first[subject.lower()] == subject
     return job if own else marked(job, job.scan.relative_to(folder))
+
+
+def _is_where_it_says(job: Job) -> bool:
+    """Whether subject and session of a file's name are those of its folders."""
+    name, places = job.scan.name, job.folder.parts
+    said = re.findall(r"(?:^|_)((?:sub|ses)-[a-zA-Z0-9+]+)(?=_|$)", name)
+    return all(entity in places for entity in said if entity[:4] in {p[:4] for p in places})
 
 
 def _matches(job: Job, wanted: Selection) -> bool:
@@ -239,10 +271,10 @@ def _same(found: str | None, asked: str | None) -> bool:
 
 def _bidsignore(folder: Path) -> pathspec.GitIgnoreSpec | None:
     path = folder / ".bidsignore"
-    if not path.is_file():
+    if not path.exists():
         return None
     try:
-        return pathspec.GitIgnoreSpec.from_lines(path.read_text(errors="replace").splitlines())
+        return pathspec.GitIgnoreSpec.from_lines(decoded(path.read_bytes())[0].splitlines())
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read ({error}); mend or remove it") from error
 
@@ -259,6 +291,10 @@ class _LeftOut:
     ignored: list[str] = dataclasses.field(default_factory=list)
     hidden: list[str] = dataclasses.field(default_factory=list)
     formats: list[str] = dataclasses.field(default_factory=list)
+    sessions: list[str] = dataclasses.field(default_factory=list)
+    misplaced: list[str] = dataclasses.field(default_factory=list)
+    odd: list[str] = dataclasses.field(default_factory=list)
+    strange: list[str] = dataclasses.field(default_factory=list)
 
     def notes(self, suffixes: Sequence[str]) -> list[str]:
         """A sentence for each reason."""
@@ -269,8 +305,15 @@ class _LeftOut:
             (self.ignored, "{} left out by .bidsignore: {}"),
             (self.formats, "{} left out, being no NIfTI (convert them): {}"),
             (self.hidden, "{} left out, being hidden: {}"),
+            (self.sessions, f"{{}} without a {which} image, of subjects with one: {{}}"),
+            (self.misplaced, "{} left out, in the folder of another subject or session: {}"),
+            (self.odd, "{} left out, called like a T1w image but of another suffix: {}"),
+            (self.strange, "{} left out, in no folder sub-*: {}"),
         )
-        words = ("subject", "image", "image", "file", "file")
+        words = (
+            *("subject", "image", "image", "file", "file"),
+            *("session", "image", "image", "thing"),
+        )
         return [
             text.format(f"{len(names)} {word}{'s' if len(names) > 1 else ''}", _some(names))
             for (names, text), word in zip(texts, words, strict=True)
@@ -299,6 +342,36 @@ def _what_else(subject: Path, images: Sequence[Job]) -> str:
     }
     types = {name for name in types if not name.startswith(("ses-", "."))}
     return f"{subject.name} ({', '.join(sorted(types)) or 'empty'})"
+
+
+def _empty_sessions(subject: Path, images: Sequence[Job], suitable: Sequence[Job]) -> Iterator[str]:
+    """Sessions of a subject without a wanted image, and what they have."""
+    for entry in _entries(subject, folders=True):
+        if not entry.name.lower().startswith("ses-"):
+            continue
+        if not any(entry.name in job.folder.parts for job in suitable):
+            inside = [job for job in images if entry.name in job.folder.parts]
+            what = _what_else(Path(entry.path), inside)
+            yield f"{subject.name}/{what}"
+
+
+def _unused(wanted: Selection, jobs: Sequence[Job]) -> list[str]:
+    """What was chosen and fits no image, where something else does."""
+    texts = []
+    for name, values in wanted.entities.items():
+        for value in values:
+            if not any(_same(job.entities.get(name), value) for job in jobs):
+                texts.append(f"no image has {name} {value}")
+    for label in wanted.sessions:
+        name = f"ses-{label.strip().removeprefix('ses-')}"
+        if not any(name in job.folder.parts for job in jobs):
+            texts.append(f"no image is of {name}")
+    texts += [
+        f"no image is a {suffix}"
+        for suffix in wanted.suffixes
+        if not any(job.suffix == suffix for job in jobs)
+    ]
+    return texts if jobs else []
 
 
 def _some(names: Any, most: int = 10) -> str:

@@ -46,6 +46,9 @@ def connect(scheduler: str, workers: int) -> Iterator[Any]:
         return
     try:
         import dask.distributed as distributed
+
+        if scheduler == "slurm":
+            import dask_jobqueue
     except ImportError as error:
         raise ConfigError(
             f"--scheduler={scheduler} needs dask: pip install 'qc_jax[cluster]'"
@@ -53,10 +56,8 @@ def connect(scheduler: str, workers: int) -> Iterator[Any]:
     kind, _, address = scheduler.partition(":")
     with contextlib.ExitStack() as stack:
         if kind == "slurm" and not address:
-            from dask_jobqueue import SLURMCluster
-
             try:
-                cluster = stack.enter_context(SLURMCluster())
+                cluster = stack.enter_context(dask_jobqueue.SLURMCluster())
             except ValueError as error:
                 raise ConfigError(
                     f"--scheduler=slurm: {error} (set them in ~/.config/dask/jobqueue.yaml)"

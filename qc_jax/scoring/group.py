@@ -11,6 +11,7 @@ The suffix is that of BIDS, `T1w` for plain files.
 import contextlib
 import fcntl
 import functools
+import itertools
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -47,15 +48,18 @@ def alone(output: Path) -> Iterator[None]:
 
 
 def read_records(output: Path) -> list[dict[str, Any]]:
-    """Every record below an output folder, by name; what is none is passed over.
+    """Every record of an output folder, by name; what is none is passed over.
 
     Raises:
       ConfigError: there is none.
     """
+    if not output.is_dir():
+        raise ConfigError(f"{output} is no folder; run the participant level first")
     records = {}
     for path in _possible_records(output):
         content = record.read(path)
-        if content is not None:
+        # A copy elsewhere, a backup say, is no record of this folder.
+        if content is not None and path == output / content["folder"] / f"{content['name']}.json":
             records[content["name"]] = content
     if not records:
         raise ConfigError(f"{output} holds no scored scans; run the participant level first")
@@ -64,7 +68,8 @@ def read_records(output: Path) -> list[dict[str, Any]]:
 
 def _possible_records(output: Path) -> Iterator[Path]:
     """JSON files that are not the sidecar of a map: of a dozen files a scan, the one to open."""
-    for folder, _, names in os.walk(output):
+    links = [e.path for e in os.scandir(output) if e.is_symlink() and e.is_dir()]
+    for folder, _, names in itertools.chain(os.walk(output), *map(os.walk, links)):
         maps = {name.removesuffix(".nii.gz") for name in names if name.endswith(".nii.gz")}
         for name in names:
             if name.endswith(".json") and not name.startswith(".") and name[:-5] not in maps:
@@ -246,7 +251,10 @@ def _earlier_table(output: Path) -> pl.DataFrame | None:
         return None
     if any(e.name.startswith("sub-") and not _PLAIN.fullmatch(e.name) for e in os.scandir(output)):
         return None
-    frame = pl.read_parquet(path)
+    try:
+        frame = pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError):
+        return None
     complete = set(_LAST) <= set(frame.columns) and "sub" not in frame.columns
     return frame if complete else None
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from qc_jax import files
+from qc_jax.data import nifti
 from qc_jax.errors import OutputError
 from qc_jax.scoring import ownership, record
 
@@ -24,6 +25,11 @@ def check(folder: Path, output: Path, records: Sequence[dict[str, Any]]) -> None
     if folder.resolve() == output.resolve():
         raise OutputError(f"{folder} holds the records; name another folder for the metrics")
     ownership.check_folder(folder)
+    for made in _scored(records):
+        if any(map(nifti.is_nifti, (folder / made["folder"]).glob("*"))):
+            raise OutputError(
+                f"{folder / made['folder']} holds scans; name another folder for the metrics"
+            )
     ownership.check_files((_path(folder, made), "iqms") for made in _scored(records))
 
 

@@ -3,7 +3,6 @@
 A name is that of the scan, whichever others are scored in the same call, before or after it.
 """
 
-import collections
 import dataclasses
 import hashlib
 import os
@@ -63,15 +62,23 @@ def plain_stem(path: Path) -> str:
 
 
 def told_apart(jobs: Sequence[Job], root: Path) -> list[Job]:
-    """Jobs whose names differ in more than case; where they did not, by the hash of the path.
+    """Jobs whose names differ in more than case: of those that did not, all but the first have the
+    hash of the path in them.  The first is compressed, or the first by its path.
 
     Args:
       jobs: all that there are below `root`, whether wanted or not.
       root: paths are taken from here on, so that a copy elsewhere has the same names.
     """
-    count = collections.Counter(job.name.lower() for job in jobs)
+
+    def order(job: Job) -> tuple[bool, int, str]:
+        path = job.scan.relative_to(root)
+        return not path.name.endswith(".nii.gz"), len(path.parts), path.as_posix()
+
+    first: dict[str, Job] = {}
+    for job in sorted(jobs, key=order):
+        first.setdefault(job.name.lower(), job)
     return [
-        marked(job, job.scan.relative_to(root)) if count[job.name.lower()] > 1 else job
+        job if first[job.name.lower()] is job else marked(job, job.scan.relative_to(root))
         for job in jobs
     ]
 

@@ -114,19 +114,16 @@ def claim(output: Path) -> None:
     ownership.check_folder(output)
     ownership.check_unclaimed(output)
     path, maker = output / _DESCRIPTION, {"Name": ownership.TOOL, "Version": qc_jax.__version__}
-    if not path.exists():
-        description: dict[str, Any] = {
+    try:
+        description: dict[str, Any] = json.loads(path.read_bytes())
+        description["GeneratedBy"] = [maker]
+    except (OSError, ValueError):
+        description = {
             "Name": "qc_jax: quality of scans for measuring grey matter",
             "BIDSVersion": "1.10.0",
             "DatasetType": "derivative",
             "GeneratedBy": [maker],
         }
-    else:
-        description = json.loads(path.read_bytes())
-        description["GeneratedBy"] = [
-            maker if other["Name"] == ownership.TOOL else other
-            for other in description["GeneratedBy"]
-        ]
     files.write_json(path, description)
 
 

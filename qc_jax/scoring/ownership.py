@@ -5,13 +5,15 @@ A folder is another's by its `dataset_description.json`; a file is ours by what 
 
 import gzip
 import json
+import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import nibabel as nib
 import polars as pl
+from nibabel.wrapstruct import WrapStructError
 
 from qc_jax.errors import OutputError
 
@@ -21,6 +23,8 @@ Kind = Literal[
 """What a file holds: of each kind only files of the same kind are replaced."""
 
 TOOL = "qc_jax"
+ASSETS = "qc_jax_assets"
+"""Folder of what all reports share."""
 _DESCRIPTION = "dataset_description.json"
 _ENOUGH = 2**20
 """Bytes from the start of a file that tell what it is."""
@@ -42,12 +46,20 @@ def check_folder(folder: Path) -> None:
         return
     resolved = folder.resolve()
     for parent in resolved.parents:
-        below = resolved.relative_to(parent).parts[0]
-        if below.startswith("sub-") and (parent / _DESCRIPTION).exists():
+        below = parent / resolved.relative_to(parent).parts[0]
+        if re.fullmatch("sub-[A-Za-z0-9]+", below.name) and (
+            (parent / _DESCRIPTION).exists() or _is_subject(below)
+        ):
             raise OutputError(
-                f"{folder} lies within {below} of the data set {parent}; name a folder of its own "
-                "for the output"
+                f"{folder} lies within {below.name} of the data set {parent}; name a folder of its "
+                "own for the output"
             )
+
+
+def _is_subject(folder: Path) -> bool:
+    """Whether a folder holds the scans of a person."""
+    kinds = ("anat", "func", "dwi", "fmap", "perf", "pet", "meg", "eeg")
+    return any((folder / kind).is_dir() for kind in kinds) or any(folder.glob("ses-*"))
 
 
 def check_unclaimed(folder: Path) -> None:
@@ -67,9 +79,29 @@ def check_files(wanted: Iterable[tuple[Path, Kind]]) -> None:
     for path, kind in wanted:
         if (path.exists() or path.is_symlink()) and not is_ours(path, kind):
             raise OutputError(
-                f"{path} is there already and was not made by {TOOL}; move it, or name another "
-                "folder for the output"
+                f"{path} is there already and was not made by {TOOL}, or was changed since; move "
+                "it, or name another folder for the output"
             )
+
+
+def check_unchanged(output: Path, sizes: Mapping[str, int]) -> None:
+    """Raises OutputError for a map that is whole but of another size than when it was written:
+    somebody has worked on it.  One that is cut short is damaged, and made again.
+
+    Args:
+      output: the output folder.
+      sizes: of what was written, by names within it.
+    """
+    for name, size in sizes.items():
+        path = output / name
+        if name.endswith(".nii.gz") and path.is_file() and path.stat().st_size != size:
+            try:
+                with gzip.open(path) as file:
+                    while file.read(_ENOUGH):
+                        pass
+            except (OSError, EOFError, zlib.error):
+                continue
+            raise OutputError(f"{path} was changed since it was written; move it, to keep it")
 
 
 def is_ours(path: Path, kind: Kind) -> bool:
@@ -79,18 +111,30 @@ def is_ours(path: Path, kind: Kind) -> bool:
             start = file.read(_ENOUGH)
     except OSError:
         return False
-    if not start:
-        return True
+    if len(start) < _SHORT and _BEGINNINGS[kind].startswith(start[: len(_BEGINNINGS[kind])]):
+        return True  # cut short before anything tells it
     if kind == "map":
-        sidecar = path.with_name(path.name.removesuffix(".nii.gz") + ".json")
-        return _is_our_map(start) or (sidecar.is_file() and is_ours(sidecar, "sidecar"))
+        return _is_our_map(path, start)
     if kind == "table":
-        return set(_columns(path, start)) >= {"name", "status", "warnings", "reason", "file"}
+        return all(map(_is_our_column, _columns(path, start)))
     if kind == "record" and b'"bids_meta"' in start:
         return False  # the same scores as MRIQC would write them
     return all(mark in start for mark in _MARKS[kind])
 
 
+_SHORT = 300
+"""Bytes, below which a file of ours may have been cut before its mark."""
+_BEGINNINGS: dict[str, bytes] = {
+    "map": b"\x1f\x8b",
+    "sidecar": b'{\n "Model": "',
+    "record": b'{\n "name": "',
+    "report": b'<!doctype html>\n<html lang="en">',
+    "volumes": b"var QC_JAX",
+    "table": b"name\t",
+    "columns": b'{\n "name": {\n  "Description": "scan"',
+    "iqms": b'{\n "bids_meta"',
+    "picture": b"\x89PNG",
+}
 _MARKS: dict[str, tuple[bytes, ...]] = {
     "sidecar": (b'"ModelSHA256"',),
     "record": (b'"model_sha256"',),
@@ -103,34 +147,58 @@ _MARKS: dict[str, tuple[bytes, ...]] = {
 
 
 def _columns(path: Path, start: bytes) -> Iterable[str]:
-    """Of a table."""
+    """Of a table; none where nobody can read it any more."""
     if path.suffix != ".parquet":
         return start.partition(b"\n")[0].decode("utf-8", "replace").split("\t")
     try:
         return pl.read_parquet_schema(path)
     except (OSError, pl.exceptions.PolarsError):
-        return ()
+        return () if start.startswith(b"PAR1") else ("of another format",)
 
 
-def _is_our_map(start: bytes) -> bool:
-    """By the description in its header."""
+def _is_our_column(name: str) -> bool:
+    """Whether `group` writes a column of this name, and nobody has added it."""
+    return (
+        name in _COLUMNS
+        or name in _ENTITIES
+        or name.startswith(("score_", "percentile_", "participant_"))
+    )
+
+
+_COLUMNS = {
+    *("name", "status", "sentence", "predicted_dice", "grey_matter_volume_ml"),
+    *("grey_matter_volume_error_ml", "model", "version", "file_now", "warnings", "reason", "file"),
+}
+_ENTITIES = {
+    *("sub", "ses", "sample", "task", "acq", "ce", "trc", "rec", "dir", "run", "mod", "echo"),
+    *("flip", "inv", "mt", "part", "proc", "space", "split", "chunk", "res", "den", "label"),
+    *("desc", "hemi", "from", "to", "mode", "stain", "nuc", "voi", "tracksys", "recording"),
+}
+
+
+def _is_our_map(path: Path, start: bytes) -> bool:
+    """By the description in its header, else by its sidecar."""
     try:
         header = zlib.decompressobj(31).decompress(start, nib.Nifti1Header.sizeof_hdr)
         parsed = nib.Nifti1Header(header, check=False)
-    except (zlib.error, gzip.BadGzipFile, nib.spatialimages.HeaderDataError, ValueError):
+        described = bytes(parsed["descrip"].item()).rstrip(b"\0")
+    except (zlib.error, nib.spatialimages.HeaderDataError, WrapStructError, ValueError):
         return False
-    return bytes(parsed["descrip"].item()).startswith(TOOL.encode())
+    sidecar = path.with_name(path.name.removesuffix(".nii.gz") + ".json")
+    beside = sidecar.is_file() and is_ours(sidecar, "sidecar")
+    return described.startswith(TOOL.encode()) or (not described and beside)
 
 
 def _owner(path: Path) -> str:
     """Of a folder, by its description: `TOOL`, or who else in words."""
     try:
         content: Any = json.loads(path.read_bytes())
-        makers = [maker["Name"] for maker in content.get("GeneratedBy") or []]
+        makers = [str(maker["Name"]) for maker in content.get("GeneratedBy") or []]
     except (OSError, ValueError, AttributeError, TypeError, KeyError):
-        return "somebody who cannot be told"
-    if TOOL in makers:
+        # Cut short by a full disk, where the rest of the folder says that it is ours.
+        cut = path.is_file() and path.stat().st_size < _SHORT and (path.parent / ASSETS).is_dir()
+        return TOOL if cut else "somebody who cannot be told"
+    others = sorted(set(makers) - {TOOL})
+    if makers and not others:
         return TOOL
-    if makers:
-        return ", ".join(map(str, makers))
-    return f"the data set {content.get('Name', '')!r}"
+    return ", ".join(others) or f"the data set {content.get('Name', '')!r}"

@@ -5,6 +5,7 @@ What can be read is read; what cannot be joined to a scan is said, with its row.
 
 import collections
 import dataclasses
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,7 +43,7 @@ def read_participants(bids_folder: Path) -> Participants | None:
     if not path.exists() and not path.is_symlink():
         return None
     try:
-        text, warnings = _decoded(path.read_bytes())
+        text, warnings = decoded(path.read_bytes())
     except OSError as error:
         return Participants(path, (), (), (f"{path} cannot be read ({error.strerror})",))
     lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip('\t ,;"')]
@@ -172,7 +173,8 @@ def _some(names: Sequence[str], most: int = 10) -> str:
     return ", ".join(names[:most]) + others
 
 
-def _decoded(content: bytes) -> tuple[str, list[str]]:
+def decoded(content: bytes) -> tuple[str, list[str]]:
+    """The text of a file, and in what encoding it is where that is not UTF-8."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return content.decode("utf-16", "replace"), ["it is encoded as UTF-16, not as UTF-8"]
     try:
@@ -214,7 +216,7 @@ def _distinct(names: Sequence[str], warnings: list[str]) -> tuple[str, ...]:
 
 def _loose(label: str) -> str:
     """A label without case, and a number without its leading zeros."""
-    return str(int(label)) if label.isascii() and label.isdigit() else label.casefold()
+    return (label.lstrip("0") or "0") if label.isdecimal() else label.casefold()
 
 
 def _alike(cell: str | None, session: str) -> bool:
@@ -224,6 +226,10 @@ def _alike(cell: str | None, session: str) -> bool:
 def _typed(values: Sequence[str | None]) -> pl.Series:
     """A column of whole numbers, of numbers or of text."""
     there = [value for value in values if value is not None]
+    numbers = [value for value in there if value not in ("NA", "-", ".")]
+    if numbers and all(map(is_number, numbers)):
+        values = [None if value in ("NA", "-", ".") else value for value in values]
+        there = numbers
     if there and all(_WHOLE.fullmatch(value) for value in there):
         return pl.Series([None if v is None else int(v) for v in values], dtype=pl.Int64)
     if there and all(is_number(value) for value in there):
@@ -233,4 +239,5 @@ def _typed(values: Sequence[str | None]) -> pl.Series:
 
 def is_number(text: str) -> bool:
     """Whether a text is a number, and not a label such as 007."""
-    return bool(NUMBER.fullmatch(text)) and any(character.isdigit() for character in text)
+    digits = any(character.isdigit() for character in text)
+    return bool(NUMBER.fullmatch(text)) and digits and math.isfinite(float(text))

@@ -7,13 +7,17 @@ knows what is done, wherever the scan lies by then, and makes again what is dama
 
 import dataclasses
 import json
+import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import qc_jax
 from qc_jax import files
+from qc_jax.errors import OutputError
 from qc_jax.models import Model
+from qc_jax.scoring import ownership
 from qc_jax.scoring.jobs import Job
 from qc_jax.scoring.scan import ScanScore
 
@@ -170,8 +174,28 @@ def finished(output: Path, job: Job, model: Model, sources: Sequence[str]) -> di
     return record
 
 
+def check_replaceable(output: Path, job: Job) -> None:
+    """Raises OutputError where the outputs of a scan would replace those of another scan, which is
+    still there, or maps that somebody has changed."""
+    record = read(record_path(output, job))
+    if record is None:
+        return
+    ownership.check_unchanged(output, record.get("files", {}))
+    earlier = Path(record["file"])
+    if _is_another(earlier, job.scan) and look(job.scan).sha256 != record.get("sha256"):
+        raise OutputError(
+            f"{output} holds {job.name} of {earlier}, which is another scan than {job.scan}; name "
+            "an output folder for each data set"
+        )
+
+
+def _is_another(earlier: Path, scan: Path) -> bool:
+    """Whether there is a file at both places, and not the same one."""
+    return earlier.is_file() and scan.is_file() and not os.path.samefile(earlier, scan)
+
+
 def same_scan(output: Path, job: Job, earlier: Sequence[str]) -> Job:
-    """A plain scan under the name that its contents have in the output folder already, if any.
+    """A plain scan that has moved, under the name that it has in the output folder already, if any.
 
     Args:
       output: the output folder.
@@ -183,6 +207,8 @@ def same_scan(output: Path, job: Job, earlier: Sequence[str]) -> Job:
     for name in earlier:
         record = read(record_path(output, job.called(name)))
         if record is None or not size or record.get("stamp", [])[:1] != [size]:
+            continue
+        if _is_another(Path(record["file"]), job.scan):  # a copy, of which both are scored
             continue
         contents = contents if contents.stamp else look(job.scan)
         if contents.sha256 and record.get("sha256") == contents.sha256:
@@ -223,11 +249,14 @@ def is_record(content: Any) -> bool:
     folder, entities = Path(content["folder"]), content["entities"]
     if folder.is_absolute() or ".." in folder.parts:
         return False
-    names = (content["name"], content["suffix"])
-    if any(not name or name.startswith(".") or "/" in name or "\0" in name for name in names):
-        return False
     texts = (*entities, *entities.values(), *content["warnings"])
     if not all(isinstance(text, str) for text in texts):
+        return False
+    columns = (*entities, *(content.get("scores") or {}), *(content.get("percentiles") or {}))
+    if not all(re.fullmatch(r"\w{1,64}", text, re.ASCII) for text in (content["suffix"], *columns)):
+        return False
+    name = content["name"]
+    if not name or len(name) > 255 or name.startswith(".") or "/" in name or min(name) < " ":
         return False
     tables = (content.get("scores", {}), content.get("percentiles", {}), content.get("files", {}))
     if not all(isinstance(table, dict) and _are_numbers(table.values()) for table in tables):
@@ -246,7 +275,10 @@ def is_record(content: Any) -> bool:
 
 
 def _are_numbers(values: Any) -> bool:
-    return all(isinstance(value, int | float) for value in values)
+    return all(
+        isinstance(value, int | float) and (isinstance(value, float) or abs(value) < 2**53)
+        for value in values
+    )
 
 
 def _is_complete(output: Path, record: dict[str, Any], sources: Sequence[str]) -> bool:

@@ -18,12 +18,13 @@ from PIL import Image
 from scipy import ndimage
 
 from qc_jax import files
+from qc_jax.errors import OutputError
 from qc_jax.models import Model
 from qc_jax.scoring import calibration
 from qc_jax.scoring.jobs import Job
+from qc_jax.scoring.ownership import ASSETS
 from qc_jax.scoring.scan import ScanScore
 
-ASSETS = "qc_jax_assets"
 _HERE = Path(__file__).parent
 _SLICES = 8
 _ZOOM = 2
@@ -130,8 +131,14 @@ def copy_viewer(output: Path) -> None:
     """
     for source in sorted((_HERE / "static").iterdir()):
         target = output / ASSETS / source.name
-        if not target.is_file() or target.stat().st_size != source.stat().st_size:
-            files.write_bytes(target, source.read_bytes())
+        if target.is_file() and target.stat().st_size == source.stat().st_size:
+            continue
+        content = source.read_bytes()
+        if target.exists() or target.is_symlink():
+            there = target.read_bytes() if target.is_file() else b"no file"
+            if not content.startswith(there) and b"niivue" not in there:
+                raise OutputError(f"{target} is there already and not this viewer; move it")
+        files.write_bytes(target, content)
 
 
 # -- Pictures ----------------------------------------------------------------------------------

@@ -62,6 +62,7 @@ def score_study(
     left = {job.name: job for job in jobs if job.name not in records}
     for job in left.values():
         ownership.check_files(outputs.planned_files(output, job, wanted))
+        record.check_replaceable(output, job)
     if client is None:
         fresh = _score_here(
             list(left.values()), output, model, wanted, limits, progress, worker_command
