@@ -1,5 +1,6 @@
 """Folders of images and labels as people have them: what belongs together, and what is grey."""
 
+import json
 import os
 import re
 
@@ -368,3 +369,28 @@ def test_a_label_map_that_was_exchanged_is_not_taken_from_the_cache(tmp_path):
     after = data.load_subjects(f"labels:{maps}", 5.0, (30, 30, 30), 0, 0, kept)
     same = [a.digest() == b.digest() for a, b in zip(before, after, strict=True)]
     assert same == [True, True, False]
+
+
+@pytest.mark.parametrize("labels", [{"background": 0, "WM": 1}, {"0": "background", "1": "WM"}])
+def test_nnunets_description_says_what_numbers_mean(tmp_path, labels):
+    path = tmp_path / "labelsTr" / "a.nii.gz"
+    path.parent.mkdir()
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": labels}))
+    numbers = np.array([0, 1])
+    with pytest.raises(ConfigError, match="holds no grey matter"):
+        label_numbers.tissues_of(path, numbers)
+    other = {"labels": {"background": 0, "Gray Matter": 1}}
+    (tmp_path / "dataset.json").write_text(json.dumps(other))
+    assert label_numbers.tissues_of(path, numbers)[1] == label_numbers.GREY_MATTER
+    for content in ('{"labels": {"lesion": 1}}', "{", '{"labels": [1]}'):
+        (tmp_path / "dataset.json").write_text(content)
+        with pytest.raises(ConfigError, match=r"dataset\.json"):
+            label_numbers.tissues_of(path, numbers)
+
+
+@pytest.mark.parametrize("row", ["1" * 5000 + "\tGM", "1\t" + "x" * 200_000])
+def test_a_table_beyond_all_bounds_is_one_sentence(tmp_path, row):
+    path = tmp_path / "dseg.tsv"
+    path.write_text(f"index\tname\n{row}\n")
+    with pytest.raises(ConfigError, match=r"dseg\.tsv"):
+        label_numbers.read_table(path, [1])

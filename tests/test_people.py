@@ -24,6 +24,16 @@ from qc_jax.errors import ConfigError
         ("OAS1_0001_MR2", "OAS1_0001"),
         ("training_seg_01", "training_seg_01"),
         ("scan_01", "scan_01"),
+        ("P01_20200101", "P01"),
+        ("P01_2021-01-31", "P01"),
+        ("study_98765432", "study_98765432"),
+        ("P02_bl", "P02"),
+        ("P02_fu", "P02"),
+        ("P02_wk4", "P02"),
+        ("P02_M12", "P02"),
+        ("002_S_0295_I45108", "002_S_0295"),
+        ("p1/2020-01-01/T1", "p1"),
+        ("p4/Visit 2/T1", "p4"),
     ],
 )
 def test_whose_scan_it_is(name, person):

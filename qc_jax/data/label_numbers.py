@@ -13,6 +13,7 @@ and refused otherwise.  Tissues are indices in `augment.tissues.TISSUES`.
 
 import csv
 import io
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -146,6 +147,9 @@ def tissues_of(
         said = f"--grey-matter-labels={' '.join(map(str, grey_matter_labels))}"
     elif table_path := find_table(path, top or path.parent):
         meaning, said = read_table(table_path, present), f"grey matter by {table_path}"
+    elif description := _nnunet_description(path):
+        meaning = read_nnunet_labels(description, present)
+        said = f"grey matter by {description}"
     elif set(present) <= {0, 1} or (_is_mask(path) and len(set(present) - {0}) == 1):
         meaning, said = {n: GREY_MATTER if n else _AIR for n in present}, "1"
     elif is_freesurfer(set(present)):
@@ -214,7 +218,10 @@ def read_table(path: Path, present: Sequence[int]) -> dict[int, int]:
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror})") from error
     lines = [line for line in text.splitlines() if line.strip()]
-    rows = list(csv.reader(io.StringIO("\n".join(lines)), delimiter="\t"))
+    try:
+        rows = list(csv.reader(io.StringIO("\n".join(lines)), delimiter="\t"))
+    except csv.Error as error:
+        raise ConfigError(f"{path} is no table ({error})") from error
     header = [cell.strip().lower() for cell in rows[0]] if rows else []
     if "index" not in header or not {"name", "abbreviation", "mapping"} & set(header):
         raise ConfigError(
@@ -226,7 +233,7 @@ def read_table(path: Path, present: Sequence[int]) -> dict[int, int]:
     for cells in rows[1:]:
         row = dict(zip(header, (cell.strip() for cell in cells), strict=False))
         index = row.get("index", "").removesuffix(".0")
-        if not index.isdecimal():
+        if not index.isdecimal() or len(index) > 9:
             raise ConfigError(f"{path} has {index!r} in the column index, where numbers have to be")
         number = int(index)
         tissue = _tissue_of_row(path, row)
@@ -246,6 +253,38 @@ def read_table(path: Path, present: Sequence[int]) -> dict[int, int]:
                 "column mapping with BIDS's standard numbers (1 grey matter, 2 white matter, 3 "
                 "CSF), or name the numbers with --grey-matter-labels"
             )
+    return meaning
+
+
+def _nnunet_description(path: Path) -> Path | None:
+    """nnU-Net's `dataset.json` beside the folder `labelsTr` of a label map."""
+    description = path.parent.parent / "dataset.json"
+    return description if path.parent.name == "labelsTr" and description.is_file() else None
+
+
+def read_nnunet_labels(path: Path, present: Sequence[int]) -> dict[int, int]:
+    """Number to tissue by the names in nnU-Net's `dataset.json`, of every number that is present.
+
+    Raises:
+      ConfigError: it cannot be read, or a name is not understood.
+    """
+    try:
+        named = json.loads(path.read_bytes())["labels"].items()
+        # {"1": "GM"} in its first version, {"GM": 1} since the second.
+        pairs = [(k, v) if str(k).isdecimal() else (v, k) for k, v in named]
+        called = {int(number): str(name) for number, name in pairs}
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ConfigError(f"{path} names no labels ({error!r})") from error
+    meaning = {0: _AIR}
+    for number in present:
+        tissue = tissue_of_name(called.get(number, ""))
+        if number and tissue is None:
+            raise ConfigError(
+                f"{path} calls the number {number} {called.get(number, 'nothing')!r}; write a name "
+                "like 'Gray Matter', or name the numbers with --grey-matter-labels"
+            )
+        if number and tissue is not None:
+            meaning[number] = tissue
     return meaning
 
 

@@ -19,13 +19,16 @@ SEGMENTATIONS = frozenset((
     "dseg", "probseg", "mask", "label", "labels", "seg", "aseg", "aparc+aseg", "roi",
 ))
 # fmt: on
+_DATE = r"(?:19|20)\d\d-?(?:0[1-9]|1[0-2])-?(?:0[1-9]|[12]\d|3[01])"
 _LATER = re.compile(
-    r"(?<=.)[_-](?:(?:ses|session|visit|timepoint|tp|run|baseline|followup)[_-]?\d*|mr\d+)$", re.I
+    r"(?<=.)[_-](?:(?:ses|session|visit|timepoint|time|tp|run|scan|baseline|followup|bl|fu|pre|post"
+    rf"|wk|week|month|year)[_-]?\d*|mr\d+|[mvywt]\d+|{_DATE})$|(?<=_S_\d{{4}})_I\d+$",
+    re.I,
 )
 """How a name ends that says when a scan was taken, not whose it is."""
 _WHEN = re.compile(
-    r"(?:ses|session|visit|timepoint|time|tp|run|scan|baseline|followup|anat|mri|[tvmwy])"
-    r"(?:[_-]?\d+)?|ses-.*",
+    r"(?:ses|session|visit|timepoint|time|tp|run|scan|baseline|followup|bl|fu|pre|post|wk|week"
+    rf"|month|year|anat|mri|[tvmwy])(?:[_ -]?\d+)?|ses-.*|{_DATE}",
     re.I,
 )
 """The same of a folder's name."""
