@@ -112,7 +112,7 @@ def scans(key: jax.Array, head: Head, fraction: float) -> Iterator[tuple[str, np
             title = f"{kind.name} ({kind.cause}): {severity:.2g} {kind.unit}"
             yield title, scan(**{kind.name: severity}), size
     region = local.slab(clean.shape, 2, 0.5, 2.0, 0.03)
-    yield "ghosting in the upper half", scan(region=region, ghosting=1.0), size
+    yield "ghosting in the upper half", scan(region=region, ghosting=0.5), size
     yield from ways_of_storing(scan, protocol)
     yield from pipeline_steps(clean, size, protocol, head)
 
@@ -183,7 +183,7 @@ def draw(path: Path, pictures: list[tuple[str, np.ndarray, tuple]], columns: int
         axis.set_axis_off()
     for number, (title, image, size) in enumerate(pictures):
         panel = axes[number // columns, 3 * (number % columns) : 3 * (number % columns) + 3]
-        lowest, highest = min(float(image.min()), 0.0), float(np.percentile(image, 99.5))
+        lowest, highest = np.percentile(image, [0.5, 99.5])
         for axis, across in zip(panel, (0, 1, 2), strict=True):
             plane = np.take(image, round(0.53 * image.shape[across]), axis=across)
             a, b = (size[i] for i in range(3) if i != across)

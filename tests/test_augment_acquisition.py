@@ -35,6 +35,23 @@ def test_every_other_line_gives_one_ghost_of_known_height(axis, phase, amplitude
     assert np.delete(line, [1, 25]).max() < 1e-5
 
 
+@pytest.mark.parametrize("severity", [0.1, 0.5])
+def test_severity_of_ghosting_is_that_of_the_first_ghost(severity):
+    point = np.zeros((48, 4, 4))
+    point[5, 1, 1] = 1.0
+    k_space = jnp.asarray(np.fft.fftn(point), jnp.complex64)[None]
+    plan = scanner.Plan(Axes(1, 0, 2), True, np.array([48.0, 4, 4]), np.eye(1))
+    every_other = 0
+    for seed in range(12):
+        found = scanner.ghosting(jax.random.key(seed), k_space, severity, plan)
+        line = np.abs(np.fft.ifftn(np.asarray(found[0])))[:, 1, 1]
+        assert 0.4 * severity < np.sort(line)[-2] / line[5] < 1.5 * severity
+        if np.sort(line)[-3] < 1e-4:
+            every_other += 1
+            assert line[29] / line[5] == pytest.approx(severity, rel=0.1)
+    assert 2 < every_other < 10
+
+
 @pytest.mark.parametrize("period", [3, 4, 6])
 def test_period_n_gives_ghosts_at_an_nth_of_the_field_of_view(period):
     point = np.zeros((48, 4, 4))

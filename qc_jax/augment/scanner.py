@@ -87,7 +87,8 @@ def modulate(
 
 
 def ghosting(key: jax.Array, k_space: jax.Array, severity: jax.Array, plan: Plan) -> jax.Array:
-    """Phase and amplitude change during the whole scan, every 2 to 12 lines, half the time 2."""
+    """Phase and amplitude change during the whole scan, every 2 to 12 lines, half the time 2;
+    `severity` is about the intensity of the first ghost over that of the head."""
     return _ghosts(key, k_space, severity, plan, (0.0, 1.0))
 
 
@@ -108,7 +109,11 @@ def _ghosts(key, k_space, severity, plan, during) -> jax.Array:
     # Mostly of the phase.  Every other line the wave is taken at its crests.
     share = jax.random.uniform(share_key, maxval=0.35 * jnp.pi)
     offset = jnp.where(half, 0.0, jax.random.uniform(offset_key, maxval=2 * jnp.pi))
-    phase, amplitude = severity * jnp.cos(share), jnp.minimum(severity * jnp.sin(share), 0.9)
+    # Every other line, a phase has a ghost of tan(phase) and an amplitude one of itself; else of
+    # about half as much: J_1(phase) / J_0(phase), and amplitude / 2.
+    times = jnp.where(half, 1.0, 2.0)
+    phase = times * jnp.arctan(severity * jnp.cos(share))
+    amplitude = jnp.minimum(times * severity * jnp.sin(share), 0.9)
     return modulate(k_space, axis, phase, amplitude, period, offset, during)
 
 
