@@ -127,6 +127,7 @@ def protocol_for(box: np.ndarray, edge: float) -> Protocol:
         (x, y, z),
         (cx, cy, cz),
         axes=Axes(readout=2, phase=1, partition=0),
+        phase=(1.0, -1.5, 1.0),
         largest=1000,
         snr_db=28.0,
     )

@@ -112,6 +112,25 @@ def test_clipping_and_quantising_are_numpys():
     assert np.abs(found - HEAD).max() <= 0.51 * step
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_what_is_moved_stays_where_it_is_in_the_world(seed):
+    size = np.array([1.0, 1.2, 1.5])
+    x, y, z = (np.arange(n) - n / 2 for n in (32, 30, 28))
+    blob = np.exp(-((x[:, None, None] - 3) ** 2 + (y[:, None] + 4) ** 2 + (z - 2) ** 2) / 8)
+    affine = np.diag([*size, 1.0])
+    moved, to_old = pipeline.random_move(
+        np.random.default_rng(seed), jnp.asarray(blob, jnp.float32), size
+    )
+    place = lambda image, affine: affine @ [*ndimage.center_of_mass(np.abs(image)), 1.0]  # noqa: E731
+    np.testing.assert_allclose(place(moved, affine @ to_old), place(blob, affine), atol=0.05)
+
+
+def test_random_scales_keep_the_order_of_intensities():
+    for seed in range(6):
+        found = np.asarray(pipeline.random_scale(np.random.default_rng(seed), jnp.asarray(HEAD)))
+        assert np.all(np.diff(found.ravel()[np.argsort(HEAD.ravel())]) >= -1e-6)
+
+
 @pytest.mark.parametrize(
     "function",
     [

@@ -101,6 +101,18 @@ def test_partial_fourier_leaves_the_lines_of_one_side_out(share):
     np.testing.assert_allclose(scan(image, protocol), expected, atol=5e-6)
 
 
+def test_the_phase_of_the_head_shows_where_lines_are_missing():
+    image = smooth_head()
+    with_phase = dataclasses.replace(PLAIN, phase=(30.0, -20.0, 0.0))
+    np.testing.assert_allclose(scan(image, with_phase), image, atol=5e-6)
+    x, y = np.arange(24) - 11.5, np.arange(28) - 13.5
+    turned = image * np.exp(3e-3j * x**2)[:, None, None] * np.exp(-2e-3j * y**2)[:, None]
+    kept = np.fft.fftfreq(24) >= -0.25
+    expected = np.fft.ifft(np.fft.fft(turned, axis=0) * kept[:, None, None], axis=0)
+    found = scan(image, dataclasses.replace(with_phase, partial_phase=0.75))
+    np.testing.assert_allclose(found, np.abs(expected), atol=5e-6)
+
+
 def test_partial_fourier_of_half_a_point_keeps_half_its_height():
     """Of a symmetric real object with half of k-space and the centre, the magnitude is that of the
     object and its Hilbert transform: a point falls to (1 + 1 / n) / 2 and gets wings."""

@@ -58,7 +58,7 @@ class Kind:
 KINDS: tuple[Kind, ...] = (
     Kind("fold_over", "wrap", None, 0.03, 0.4, 0.0, "share of the head outside",
          "what sticks out of the field of view lies over the other side"),
-    Kind("motion", "motion", None, 1.0, 10.0, 0.0, "degrees and mm",
+    Kind("motion", "motion", None, 0.5, 6.0, 0.0, "degrees and mm",
          "arcs beside the edges of the head along the phase axis, blurred cortex"),
     Kind("ghosting", "ghosting", scanner.ghosting, 0.04, 0.6, 0.0, "first ghost / head",
          "faint copies of the head along the phase axis, also in the air"),

@@ -21,7 +21,7 @@ _SIZE = 256.0
 
 
 def profiles(protocol: Protocol, axis: int, position: np.ndarray) -> np.ndarray:
-    """`(C, N)` complex, the factor of each coil's sensitivity along one axis.
+    """`(C, N)` complex, what one axis contributes to each coil's sensitivity and to the phase.
 
     A coil sees a Gaussian around its place on a ring about the head, with a linear phase, which is
     a product of functions of one axis each; together the coils see the head within a fifth alike.
@@ -33,8 +33,9 @@ def profiles(protocol: Protocol, axis: int, position: np.ndarray) -> np.ndarray:
       position: `(N,)` mm from the centre of the image.
     """
     number = protocol.coils
+    phase = np.exp(1j * protocol.phase[axis] * np.square(position / 100.0))
     if number == 1:
-        return np.ones((1, len(position)), complex)
+        return phase[None]
     angle = 2 * np.pi * (np.arange(number) + 0.5) / number
     # The ring is about the head's long axis; every other coil sits higher.
     place = np.stack([np.cos(angle), np.sin(angle), np.where(np.arange(number) % 2, 0.4, -0.4)])
@@ -43,7 +44,7 @@ def profiles(protocol: Protocol, axis: int, position: np.ndarray) -> np.ndarray:
     # In the middle of the head the sum of squares is about 1.
     middle = np.square(_DISTANCE * place / _WIDTH).sum(axis=0)
     scale = (number * np.mean(np.exp(-middle))) ** (-1 / 6)
-    return scale * np.exp(-0.5 * np.square(far) + turn)
+    return scale * np.exp(-0.5 * np.square(far) + turn) * phase
 
 
 def mixing(protocol: Protocol) -> np.ndarray:

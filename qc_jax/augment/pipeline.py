@@ -76,7 +76,9 @@ def _weights(where: jax.Array | np.ndarray, size: int, method: str) -> jax.Array
     return (weights * inside[:, None]).astype(jnp.float32)
 
 
-def shift(scan: jax.Array, voxels: Sequence[float] | jax.Array, method: str = "linear"):
+def shift(
+    scan: jax.Array, voxels: Sequence[float] | np.ndarray | jax.Array, method: str = "linear"
+):
     """Moves a scan by a part of a voxel, as every realignment does.
 
     Linear interpolation half-way halves the noise along each axis and blurs; sinc changes nothing
@@ -100,7 +102,7 @@ def shift(scan: jax.Array, voxels: Sequence[float] | jax.Array, method: str = "l
 
 def tilt(
     scan: jax.Array,
-    degrees: Sequence[float] | jax.Array,
+    degrees: Sequence[float] | np.ndarray | jax.Array,
     voxel_size: Sequence[float] = (1.0, 1.0, 1.0),
     method: str = "linear",
 ) -> jax.Array:
@@ -186,3 +188,51 @@ def quantise(scan: jax.Array, steps: int) -> jax.Array:
     lowest, highest = jnp.min(scan), jnp.max(scan)
     step = jnp.maximum(highest - lowest, jnp.finfo(scan.dtype).tiny) / steps
     return lowest + step * jnp.rint((scan - lowest) / step)
+
+
+# -- At random -------------------------------------------------------------------------------------
+
+
+def random_move(
+    rng: np.random.Generator, scan: jax.Array, voxel_size: Sequence[float]
+) -> tuple[jax.Array, np.ndarray]:
+    """One step that interpolates: a shift of up to half a voxel, a tilt of up to 6 degrees, or
+    voxels of 1 mm.
+
+    Args:
+      rng: everything random comes from it; shapes may change.
+      scan: what to move.
+      voxel_size: `(3,)` mm of it.
+
+    Returns:
+      The scan, and where its voxels were, `(4, 4)`: the affine of the new scan is that of the old
+      one times this.
+    """
+    to_old = np.eye(4)
+    step = rng.integers(3)
+    if step == 0:
+        voxels = rng.uniform(-0.5, 0.5, 3)
+        to_old[:3, 3] = -voxels
+        return shift(scan, voxels, str(rng.choice(METHODS))), to_old
+    if step == 1:
+        degrees = rng.uniform(-6.0, 6.0, 3)
+        size, centre = np.asarray(voxel_size), (np.asarray(scan.shape) - 1) / 2
+        turn = np.asarray(spatial.rotation_matrix(jnp.asarray(degrees)), float).T
+        to_old[:3, :3] = turn * size / size[:, None]
+        to_old[:3, 3] = centre - to_old[:3, :3] @ centre
+        return tilt(scan, degrees, voxel_size, str(rng.choice(["linear", "sinc"]))), to_old
+    cubes = conform(scan, voxel_size, method=str(rng.choice(METHODS[:2])))
+    scale = 1.0 / np.asarray(voxel_size)
+    to_old[:3, :3] = np.diag(scale)
+    to_old[:3, 3] = ((np.asarray(scan.shape) - 1) - scale * (np.asarray(cubes.shape) - 1)) / 2
+    return cubes, to_old
+
+
+def random_scale(rng: np.random.Generator, scan: jax.Array) -> jax.Array:
+    """One step of intensities alone: standardised, clipped, or in 60 to 255 grey values."""
+    step = rng.integers(3)
+    if step == 0:
+        return standardise(scan)
+    if step == 1:
+        return clip(scan, float(rng.uniform(0.0, 1.0)), float(rng.uniform(97.0, 99.9)))
+    return quantise(scan, int(rng.integers(60, 256)))

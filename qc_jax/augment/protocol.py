@@ -46,6 +46,9 @@ class Protocol:
         between them Tukey's.
       coils: channels, combined by the root of the sum of squares.
       correlation: of the noise of neighbouring coils, below 1.
+      phase: `(3,)` radians by which the head's phase differs 100 mm from the centre of its image,
+        with the square of the distance along each axis, as where the field is not uniform; the
+        magnitude of a whole k-space does not show it, what interferes does.
       snr_db: 10 log10(signal power / noise power) without any artefact, in dB.
       largest: grey value of the brightest voxel, rounded to integers; 0 for no rounding.
     """
@@ -62,20 +65,21 @@ class Protocol:
     apodisation: float = 0.0
     coils: int = 1
     correlation: float = 0.0
+    phase: tuple[float, float, float] = (0.0, 0.0, 0.0)
     snr_db: float = 30.0
     largest: int = 0
 
     def __post_init__(self) -> None:
         """Raises ConfigError for what no scanner does."""
-        for name in ("field_of_view", "matrix", "centre", "axes", "zero_filling"):
+        for name in ("field_of_view", "matrix", "centre", "axes", "zero_filling", "phase"):
             if len(getattr(self, name)) != 3:
                 raise ConfigError(f"{name} {getattr(self, name)} needs three numbers, one an axis")
         if sorted(self.axes) != [0, 1, 2]:
             raise ConfigError(f"axes {tuple(self.axes)} have to be 0, 1 and 2, each of them once")
         if not all(isinstance(n, int | np.integer) and 2 <= n <= _MOST_LINES for n in self.matrix):
             raise ConfigError(f"matrix {self.matrix} needs whole numbers from 2 to {_MOST_LINES}")
-        if not np.isfinite([*self.field_of_view, *self.centre]).all():
-            raise ConfigError("field_of_view and centre have to be finite, in mm")
+        if not np.isfinite([*self.field_of_view, *self.centre, *self.phase]).all():
+            raise ConfigError("field_of_view, centre and phase have to be finite")
         if not all(SMALLEST <= size <= LARGEST for size in self.voxel_size):
             sizes = " x ".join(f"{size:.3g}" for size in self.voxel_size)
             raise ConfigError(
@@ -208,8 +212,9 @@ def draw_protocol(
         partial_partition=float(rng.choice([1.0, 0.75], p=(0.85, 0.15))) if volume else 1.0,
         elliptical=bool(volume and rng.random() < 0.3),
         apodisation=float(rng.choice([0.0, rng.uniform(0.1, 1.0)])),
-        coils=int(rng.choice([1, 4, 8])),
+        coils=int(rng.choice([1, 4, 8], p=(0.5, 0.35, 0.15))),
         correlation=float(rng.uniform(0.0, 0.4)),
+        phase=_three(rng.uniform(-2.0, 2.0, 3)),
         snr_db=float(rng.uniform(18.0, 32.0)),
         largest=0 if rng.random() < 0.2 else int(rng.integers(200, 4096)),
     )
