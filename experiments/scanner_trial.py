@@ -134,7 +134,7 @@ def _report(name: str, causes: list[str], named: np.ndarray) -> None:
     right = collections.Counter(c for c, n in zip(causes, named, strict=True) if c == n)
     wrong = collections.Counter(f"{c} as {n}" for c, n in zip(causes, named, strict=True) if c != n)
     each = ", ".join(f"{cause} {right[cause]}/{causes.count(cause)}" for cause in CAUSES)
-    print(f"{name}: {right.total()} of {len(causes)} right ({each}); {dict(wrong)}")
+    print(f"{name}: {right.total()} of {len(causes)} right ({each}); {dict(wrong)}", flush=True)
 
 
 if __name__ == "__main__":
