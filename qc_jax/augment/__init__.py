@@ -1,5 +1,6 @@
 """Artefacts and augmentations as pure functions of a key; needs jax alone."""
 
+from qc_jax.augment.acquisition import KINDS, Kind, acquire
 from qc_jax.augment.bias_field import apply_bias_field, bias_field
 from qc_jax.augment.compose import (
     alone,
@@ -10,9 +11,11 @@ from qc_jax.augment.compose import (
     normalise,
     rescale,
 )
+from qc_jax.augment.fold_over import head_box, narrow, random_narrow
 from qc_jax.augment.ghosting import GHOSTING
 from qc_jax.augment.kspace import SOURCES, Source, filter_lines, to_image, to_k_space
 from qc_jax.augment.motion import MOTION
+from qc_jax.augment.protocol import Axes, Protocol, draw_protocol
 from qc_jax.augment.spatial import (
     deform,
     flip,
@@ -28,9 +31,14 @@ ALL_SOURCES: tuple[Source, ...] = (MOTION, *SOURCES[:2], GHOSTING, *SOURCES[2:])
 __all__ = [
     "ALL_SOURCES",
     "GHOSTING",
+    "KINDS",
     "MOTION",
     "SOURCES",
+    "Axes",
+    "Kind",
+    "Protocol",
     "Source",
+    "acquire",
     "alone",
     "apply_bias_field",
     "apply_sources",
@@ -38,12 +46,16 @@ __all__ = [
     "compose",
     "corrupt",
     "deform",
+    "draw_protocol",
     "draw_severities",
     "filter_lines",
     "flip",
+    "head_box",
+    "narrow",
     "normalise",
     "random_deformation",
     "random_flip",
+    "random_narrow",
     "random_transform",
     "rescale",
     "to_image",

@@ -161,10 +161,10 @@ def add_noise(k_space: jax.Array, normal: jax.Array, snr_db: jax.Array | float) 
 
 def noise(key: jax.Array, k_space: jax.Array, severity: jax.Array) -> jax.Array:
     """Complex Gaussian noise at an SNR of `severity` dB; the magnitude becomes Rician."""
-    return add_noise(k_space, _complex_normal(key, k_space.shape), severity)
+    return add_noise(k_space, complex_normal(key, k_space.shape), severity)
 
 
-def _complex_normal(key: jax.Array, shape: Sequence[int]) -> jax.Array:
+def complex_normal(key: jax.Array, shape: Sequence[int]) -> jax.Array:
     """Complex numbers, real and imaginary parts of mean 0 and variance 1, each from 8 coin flips.
 
     A voxel of the image sums over all of k-space, so that it is normal to within 1 / samples,

@@ -28,7 +28,9 @@ def move(k_space: jax.Array, degrees: jax.Array, shift: jax.Array) -> jax.Array:
     return moved
 
 
-def rotate(image: jax.Array, degrees: jax.Array) -> jax.Array:
+def rotate(
+    image: jax.Array, degrees: jax.Array, voxel_size: Sequence[float] = (1.0, 1.0, 1.0)
+) -> jax.Array:
     """Rotates about x, y and z, in this order, through the centre, without loss of resolution.
 
     A rotation in a plane is three shears, and a shear shifts lines, which Fourier's shift theorem
@@ -38,24 +40,32 @@ def rotate(image: jax.Array, degrees: jax.Array) -> jax.Array:
     Args:
       image: `(X, Y, Z)`; what leaves the field of view comes in on the other side.
       degrees: `(3,)`.
+      voxel_size: `(3,)` along the axes, in any unit.
     """
+    shear = functools.partial(_shear_lines, voxel_size)
     (tx, ty, tz), (sx, sy, sz) = jnp.tan(jnp.deg2rad(degrees) / 2), jnp.sin(jnp.deg2rad(degrees))
-    image = _shear(image, 2, (0.0, tx, 0.0))
-    image = _shear(image, 1, (0.0, 0.0, -sx))
-    image = _shear(image, 2, (-ty, tx, 0.0))  # the last about x and the first about y
-    image = _shear(image, 0, (0.0, 0.0, sy))
-    image = _shear(image, 2, (-ty, 0.0, 0.0))
-    image = _shear(image, 0, (0.0, -tz, 0.0))
-    image = _shear(image, 1, (sz, 0.0, 0.0))
-    return _shear(image, 0, (0.0, -tz, 0.0))
+    image = shear(image, 2, (0.0, tx, 0.0))
+    image = shear(image, 1, (0.0, 0.0, -sx))
+    image = shear(image, 2, (-ty, tx, 0.0))  # the last about x and the first about y
+    image = shear(image, 0, (0.0, 0.0, sy))
+    image = shear(image, 2, (-ty, 0.0, 0.0))
+    image = shear(image, 0, (0.0, -tz, 0.0))
+    image = shear(image, 1, (sz, 0.0, 0.0))
+    return shear(image, 0, (0.0, -tz, 0.0))
 
 
-def _shear(image: jax.Array, axis: int, slopes: Sequence[jax.Array | float]) -> jax.Array:
+def _shear_lines(
+    voxel_size: Sequence[float],
+    image: jax.Array,
+    axis: int,
+    slopes: Sequence[jax.Array | float],
+) -> jax.Array:
     """Shifts lines along `axis` by the sum of slope times distance from the centre."""
     shift = jnp.zeros(())
     for a, size in enumerate(image.shape):
         if a != axis:
             centred = np.arange(size, dtype=np.float32) - (size - 1) / 2
+            centred *= np.float32(voxel_size[a] / voxel_size[axis])
             shift += slopes[a] * jnp.expand_dims(centred, [b for b in range(3) if b != a])
     size = image.shape[axis]
     frequency = np.expand_dims(np.fft.rfftfreq(size), [a for a in range(3) if a != axis])
