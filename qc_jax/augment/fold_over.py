@@ -2,7 +2,7 @@
 
 Along an axis that is encoded by phase, positions a field of view apart have the same k-space: what
 sticks out on one side, nose or back of the head, lies bright and sharp over the other side.  Along
-the readout a filter keeps it out (handbook, sections 11.1 and 13.1).
+the readout a filter keeps it out.
 """
 
 import dataclasses

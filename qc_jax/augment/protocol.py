@@ -4,7 +4,7 @@ Lengths are in mm, axes 0, 1 and 2 those of the image, which keeps its orientati
 filled line by line: along the readout axis a line is sampled at once, along the phase axis lines
 follow each other from one excitation to the next, and along the partition axis they follow each
 other within a 3-D slab, or, in 2-D, a slice is excited at a time (Bernstein, King and Zhou 2004,
-Handbook of MRI Pulse Sequences, sections 11.5 and 11.6).
+Handbook of MRI Pulse Sequences).
 """
 
 import dataclasses

@@ -97,9 +97,8 @@ def _slice_profile(
 def coverage(protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
     """What is kept of each sample: a factor along the readout, another for phase x partition.
 
-    Partial Fourier leaves the last lines of one side zero (section 13.4 of the handbook that
-    `protocol` names), elliptical coverage the corners (section 11.6), apodisation weakens the outer
-    lines (section 13.1).
+    Partial Fourier leaves the last lines of one side zero, elliptical coverage the corners, apodisation weakens the outer
+    lines; see the handbook that `protocol` names.
 
     Returns:
       Two float32 arrays that broadcast against `(X, Y, Z)`.
@@ -187,7 +186,7 @@ def reconstruct(k_space: jax.Array, stored: Sequence[int]) -> jax.Array:
 
 
 def zero_fill(k_space: jax.Array, shape: Sequence[int]) -> jax.Array:
-    """`(X, Y, Z)` k-space with zeros for the lines beyond: interpolation by sinc (section 13.1)."""
+    """`(X, Y, Z)` k-space with zeros for the lines beyond: interpolation by sinc."""
     scale = 1.0
     for axis, size in enumerate(shape):
         lines = k_space.shape[axis]

@@ -198,8 +198,11 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
 
     def say(**answer: Any) -> None:
-        channel.write(json.dumps(answer) + "\n")
-        channel.flush()
+        try:
+            channel.write(json.dumps(answer) + "\n")
+            channel.flush()
+        except BrokenPipeError:  # the one that asked has ended
+            os._exit(1)
 
     _end_with(os.getppid())
     logging.getLogger("nibabel.global").disabled = True  # the record says it
