@@ -91,8 +91,9 @@ def noise(
 def leave_residue(k_space: jax.Array, axis: int, weights: Sequence[float] | jax.Array) -> jax.Array:
     """What parallel imaging of every other line leaves: a faint copy half a field of view away.
 
-    The lines that were not sampled are made of those that were (SENSE, GRAPPA); made too weak, by a share that differs from coil to coil, they leave half of that
-    share of the head folded over it, brighter near some coils.
+    The lines that were not sampled are made of those that were (SENSE, GRAPPA); made too weak, by a
+    share that differs from coil to coil, they leave half of that share of the head folded over it,
+    brighter near some coils.
 
     Args:
       k_space: `(C, X, Y, Z)`.

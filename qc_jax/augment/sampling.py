@@ -97,8 +97,8 @@ def _slice_profile(
 def coverage(protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
     """What is kept of each sample: a factor along the readout, another for phase x partition.
 
-    Partial Fourier leaves the last lines of one side zero, elliptical coverage the corners, apodisation weakens the outer
-    lines; see the handbook that `protocol` names.
+    Partial Fourier leaves the last lines of one side zero, elliptical coverage the corners, and
+    apodisation weakens the outer lines; see the handbook that `protocol` names.
 
     Returns:
       Two float32 arrays that broadcast against `(X, Y, Z)`.
