@@ -1,5 +1,7 @@
 """Errors that a user can put right: one sentence, and the exit code of the command."""
 
+from collections.abc import Iterable
+
 
 class QcJaxError(Exception):
     """Says in one sentence which file or field, what is wrong and what to do."""
@@ -46,6 +48,13 @@ class DivergedError(QcJaxError):
 def one_line(error: BaseException) -> str:
     """The message of an exception without its new lines; its type where it has none."""
     return " ".join(str(error).split())[:500] or type(error).__name__
+
+
+def some_of(names: Iterable[str], most: int = 10) -> str:
+    """The first names, and how many others there are."""
+    listed = list(names)
+    others = f" and {len(listed) - most} others" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + others
 
 
 UNFORESEEN = 70

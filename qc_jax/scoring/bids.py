@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pathspec
 
 from qc_jax.data import nifti
-from qc_jax.errors import ConfigError, one_line
+from qc_jax.errors import ConfigError, one_line, some_of
 from qc_jax.scoring.jobs import Job, fitting, marked, told_apart
 from qc_jax.scoring.participants import decoded
 
@@ -98,7 +98,7 @@ def list_scans(folder: Path, wanted: Selection) -> Listing:
     names = [f"sub-{label.strip().removeprefix('sub-')}" for label in wanted.participants]
     unknown = sorted({name for name in names if name not in subjects})
     if unknown:
-        raise ConfigError(f"{folder} holds no {', '.join(unknown)}; there are {_some(subjects)}")
+        raise ConfigError(f"{folder} holds no {', '.join(unknown)}; there are {some_of(subjects)}")
     first = {name.lower(): name for name in sorted(subjects, reverse=True)}
     jobs = []
     for name in dict.fromkeys(names or subjects):
@@ -315,7 +315,7 @@ class _LeftOut:
             *("session", "image", "image", "thing"),
         )
         return [
-            text.format(f"{len(names)} {word}{'s' if len(names) > 1 else ''}", _some(names))
+            text.format(f"{len(names)} {word}{'s' if len(names) > 1 else ''}", some_of(names))
             for (names, text), word in zip(texts, words, strict=True)
             if names
         ]
@@ -372,10 +372,3 @@ def _unused(wanted: Selection, jobs: Sequence[Job]) -> list[str]:
         if not any(job.suffix == suffix for job in jobs)
     ]
     return texts if jobs else []
-
-
-def _some(names: Any, most: int = 10) -> str:
-    """The first names, and how many others there are."""
-    listed = list(names)
-    others = f" and {len(listed) - most} others" if len(listed) > most else ""
-    return ", ".join(listed[:most]) + others

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import polars as pl
 
+from qc_jax.errors import some_of
+
 _ID = "participant_id"
 _OTHER_IDS = ("participant", "subject_id", "subject", "sub", "id")
 _SESSION = ("session_id", "session", "ses")
@@ -149,28 +151,23 @@ def _not_joined(
         f"{rows[0][1]!r} is taken for sub-{s}" for s, rows in found.items() if rows[0][1] != s
     ]
     if loosely:
-        texts.append(f"the row of {_some(sorted(loosely))}")
+        texts.append(f"the row of {some_of(sorted(loosely))}")
     if disagreeing:
         columns = sorted({name for names in disagreeing.values() for name in names})
-        who = _some([f"sub-{subject}" for subject in sorted(disagreeing)])
+        who = some_of([f"sub-{subject}" for subject in sorted(disagreeing)])
         texts.append(f"several rows of {who} disagree on {', '.join(columns)}: left empty")
     used = {number for rows in found.values() for number, *_ in rows}
     unused = [f"{label} (line {n})" for n, label, _ in participants.rows if n not in used]
     if unused:
-        texts.append(f"no scan belongs to the row of {_some(unused)}")
+        texts.append(f"no scan belongs to the row of {some_of(unused)}")
     missing = sorted({subject for subject, _ in scans} - set(found))
     if missing and participants.columns:
-        texts.append(f"there is no row for {_some([f'sub-{subject}' for subject in missing])}")
+        texts.append(f"there is no row for {some_of([f'sub-{subject}' for subject in missing])}")
     return list(_said(participants.path, texts))
 
 
 def _said(path: Path, texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"{path.name}: {text}" for text in texts)
-
-
-def _some(names: Sequence[str], most: int = 10) -> str:
-    others = f" and {len(names) - most} others" if len(names) > most else ""
-    return ", ".join(names[:most]) + others
 
 
 def decoded(content: bytes) -> tuple[str, list[str]]:
