@@ -25,7 +25,7 @@ class Description:
 
     Attributes:
       sources: artefacts whose variances it predicts, in the order of its channels.
-      base_features, depth, level_head: of the `UNet`.
+      base_features, depth, level_head, source_head: of the `UNet`.
       patch: voxels of a window.
       voxel_size: in mm.
       field_of_view: voxels of a whole scan.
@@ -38,6 +38,7 @@ class Description:
     patch: tuple[int, int, int]
     voxel_size: float
     field_of_view: tuple[int, int, int]
+    source_head: bool = False
 
     @property
     def network(self) -> UNet:
@@ -47,6 +48,7 @@ class Description:
             base_features=self.base_features,
             depth=self.depth,
             level_head=self.level_head,
+            source_head=self.source_head,
         )
 
 
@@ -64,6 +66,8 @@ def description_of(fields: Any) -> Description:
     """
     names = {field.name for field in dataclasses.fields(Description)}
     _require(isinstance(fields, dict), "the description is no object")
+    # Files of version 0.9.0 do not name the source head, which networks did not have then.
+    fields = {"source_head": False} | fields
     _require(set(fields) == names, f"fields {', '.join(sorted(set(fields) ^ names))} differ")
     listed: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()}
     description = Description(**listed)
@@ -85,7 +89,10 @@ def check_description(description: Description) -> None:
         _require(isinstance(edges, tuple) and len(edges) == 3, f"{field} {edges!r} is no 3 numbers")
         for edge in edges:
             _check_count(field, edge, _MOST[field])
-    _require(isinstance(description.level_head, bool), "level_head is neither true nor false")
+    for field in ("level_head", "source_head"):
+        _require(
+            isinstance(getattr(description, field), bool), f"{field} is neither true nor false"
+        )
     size = description.voxel_size
     _require(_is_number(size), f"voxel_size {size!r} is no number")
     low, high = _VOXEL_SIZES

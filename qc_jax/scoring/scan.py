@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 import nibabel as nib
 import numpy as np
 
-from qc_jax import augment, uncertainty
+from qc_jax import augment, native, uncertainty
 from qc_jax.data import geometry, values
 from qc_jax.models import Model, load_model
 from qc_jax.scoring import calibration, scores
 from qc_jax.scoring.conform import Conformed, conform, to_grid
 from qc_jax.scoring.predict import Prediction, predict
+from qc_jax.source_head import CELL
 
 OVERLAP = 0.5
 """Of neighbouring windows: with instance norm a voxel depends on its window, so several count."""
@@ -140,6 +141,7 @@ def measure(
         description.patch,
         overlap,
         mask=conformed.mask,
+        k_space=conformed.k_space,
         progress=progress,
     )
     return Measurement(
@@ -153,8 +155,11 @@ def measure(
 
 def on_grid(image: np.ndarray, voxel_size: float) -> Conformed:
     """A simulated scan that is on the model's grid: head mask and intensities as for a real one."""
+    affine = np.diag([voxel_size] * 3 + [1.0])
     mask = scores.head_mask(image, voxel_size)
-    return Conformed(np.asarray(augment.normalise(image)), mask, np.diag([voxel_size] * 3 + [1.0]))
+    found = native.describe(image, [voxel_size] * 3)
+    k_space = native.on_grid(found, affine, affine, image.shape, CELL)
+    return Conformed(np.asarray(augment.normalise(image)), mask, affine, k_space)
 
 
 def prepare(
