@@ -17,11 +17,13 @@ from scipy import ndimage
 from qc_jax import augment, files
 from qc_jax.augment import acquisition, fold_over, local, pipeline, tissues
 from qc_jax.augment.protocol import Protocol, draw_protocol
-from qc_jax.data import grid, nifti
+from qc_jax.data import cache, grid, label_maps, nifti, read_split
 from qc_jax.models import Description
 from qc_jax.scoring.conform import centre_of_box, conform_to, from_zero
 
 VERSIONS = 6
+_EDGE, _GRID = 1.0, (192, 240, 240)
+"""mm and voxels of the label maps."""
 _LOCAL, _STRIPPED, _DEFACED, _MOVED, _SCALED = 0.4, 0.25, 0.2, 0.5, 0.3
 """Shares of the artefacts that are in a part of the head, and of the draws with these steps."""
 _TOGETHER = ("motion", "ghosting", "pulsation", "residue", "spike", "noise", "blur")
@@ -87,6 +89,30 @@ def kept(
             files.write_whole(path, functools.partial(_save, found))
         with np.load(path) as arrays:
             yield Draw(**arrays)
+
+
+def groups(labels: Path, split: Path, scans: Sequence[Path]) -> dict[str, list[Head]]:
+    """Heads to learn from and to calibrate on, of different people, label maps and scans in turn.
+
+    Args:
+      labels: folder of label maps with FreeSurfer's numbers.
+      split: JSON file with the names of `train`, `validation` and `test`.
+      scans: real ones without artefacts, of a person each; one in four is for validation.
+
+    Raises:
+      ConfigError: a file that cannot be used.
+    """
+    maps = label_maps.load_label_maps(labels, _EDGE, _GRID, cache.default_folder())
+    members = read_split(split, list(maps))
+    real = [real_head(path) for path in sorted(scans)]
+    found = {}
+    for part in ("train", "validation"):
+        of_maps = [Head(n, maps[n], None, np.eye(4)) for n in maps if n in members[part]]
+        of_scans = [h for i, h in enumerate(real) if (i % 4 == 3) == (part == "validation")]
+        number = max(len(of_maps), len(of_scans))
+        kinds = [kind for kind in (of_maps, of_scans) if kind]
+        found[part] = [kind[i % len(kind)] for i in range(number) for kind in kinds]
+    return found
 
 
 def _save(found: Draw, path: Path) -> None:

@@ -127,9 +127,8 @@ def _check_parts(calibration: dict[str, Any], sources: list[str]) -> None:
     for name, values in calibration["reference"].items():
         _check_row(f"reference of {name}", values, None, positive=True)
         _require(values == sorted(values), f"reference of {name} does not ascend")
-    _check_row("task_limit", [calibration["task_limit"]], 1, positive=True)
-    _check_row("log_mean", calibration["log_mean"], channels)
-    _check_row("log_scale", calibration["log_scale"], channels, positive=True)
+    _check_row("log_mean", calibration["log_mean"], 2 * channels)
+    _check_row("log_scale", calibration["log_scale"], 2 * channels, positive=True)
 
     cause = calibration["cause"]
     classes = cause["classes"]
@@ -139,7 +138,7 @@ def _check_parts(calibration: dict[str, Any], sources: list[str]) -> None:
     )
     _require(len(cause["coefficients"]) == len(classes), "a row of coefficients for each cause")
     for row in cause["coefficients"]:
-        _check_row("coefficients of the causes", row, channels)
+        _check_row("coefficients of the causes", row, 2 * len(sources))
     _check_row("intercepts of the causes", cause["intercepts"], len(classes))
     _check_row("accuracy of the causes", [cause["accuracy"]], 1, largest=1.0)
 
@@ -155,7 +154,7 @@ def _check_parts(calibration: dict[str, Any], sources: list[str]) -> None:
         _require(min(fractions) >= 0, f"severities of {name} are below 0")
 
     dice, volume = calibration["dice"], calibration["volume"]
-    _check_row("coefficients of Dice", dice["coefficients"], channels + 1)
+    _check_row("coefficients of Dice", dice["coefficients"], 2 * channels + 1)
     _check_row("Dice", [dice[k] for k in ("intercept", "mean_absolute_error", "spearman")], 3)
     _check_row("scale of the volume", [volume["scale"]], 1, positive=True)
     coverages = [volume[k] for k in ("coverage_before", "coverage_after")]

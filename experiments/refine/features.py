@@ -4,6 +4,7 @@ The network itself stays as it is, so that all of this is computed once.  Of eac
 of cells are kept, at the same places in all of its versions.
 """
 
+import dataclasses
 import functools
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import optax
 
 from experiments.acquired import Draw
 from qc_jax import files, network, source_head, spectrum
+from qc_jax.errors import ConfigError
 from qc_jax.models import Model
 from qc_jax.scoring.predict import windows_in
 
@@ -50,6 +52,18 @@ class Features(NamedTuple):
     inside: np.ndarray
     present: np.ndarray
     comparable: np.ndarray
+
+
+def with_source_head(model: Model) -> Model:
+    """The model with a source head that has learnt nothing, unless it has one."""
+    if model.description.source_head:
+        return model
+    if not model.description.level_head:
+        raise ConfigError(f"{model.path} has no level head, which the source head stands on")
+    description = dataclasses.replace(model.description, source_head=True)
+    drawn = network.fresh_params(description.network, jax.random.key(0), description.patch)
+    params = {"params": {**drawn["params"], **model.params["params"]}}
+    return dataclasses.replace(model, description=description, params=params)
 
 
 def kept(

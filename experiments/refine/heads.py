@@ -246,6 +246,11 @@ def _train(params, loss: Callable, schedule: Schedule, draw: Callable, advance: 
     return jax.tree.map(np.asarray, params)
 
 
+def steps_of(schedule: Schedule, sources: int) -> int:
+    """Steps of all stages together."""
+    return schedule.steps + (1 + sources) * (schedule.steps // 2)
+
+
 def train(
     blocks: Blocks,
     schedule: Schedule,

@@ -25,6 +25,7 @@ class Measurement:
     Attributes:
       prediction: probabilities and variances.
       scores: `(1 + N,)` over the head, the task first, see `scores.source_scores`.
+      local_scores: `(1 + N,)`, see `scores.local_scores`.
       expected_dice: see `scores.expected_dice`; before calibration.
       volume: of grey matter, in mL.
       volume_uncertainty: its error bar before calibration, in mL.
@@ -32,6 +33,7 @@ class Measurement:
 
     prediction: Prediction
     scores: np.ndarray
+    local_scores: np.ndarray
     expected_dice: float
     volume: float
     volume_uncertainty: float
@@ -49,6 +51,7 @@ class ScanScore:
       total: `(X, Y, Z)`, the sum of the variances.
       entropy: `(X, Y, Z)` in nats, of the scaled softmax.
       scores: median of the variance over the head, of the task and each source by name.
+      local_scores: what the variance exceeds in a twentieth of the head, likewise.
       volume: of grey matter, in mL.
       volume_error: one standard deviation of it, in mL.
       interpretation: percentiles, causes and predicted Dice; None for a model without calibration.
@@ -64,6 +67,7 @@ class ScanScore:
     total: np.ndarray
     entropy: np.ndarray
     scores: dict[str, float]
+    local_scores: dict[str, float]
     volume: float
     volume_error: float
     interpretation: calibration.Interpretation | None
@@ -115,10 +119,13 @@ def score(
         total=np.sum(list(variances.values()), axis=0),
         entropy=back(np.asarray(uncertainty.entropy(found.prediction.probabilities))),
         scores=dict(zip(names, map(float, found.scores), strict=True)),
+        local_scores=dict(zip(names, map(float, found.local_scores), strict=True)),
         volume=found.volume,
         volume_error=known["volume"]["scale"] * found.volume_uncertainty if known else float("nan"),
         interpretation=(
-            calibration.interpret(found.scores, found.expected_dice, known) if known else None
+            calibration.interpret(found.scores, found.local_scores, found.expected_dice, known)
+            if known
+            else None
         ),
         warnings=(*warnings, *doubts, *_warnings(data, affine, conformed, found.volume)),
         conformed=conformed,
@@ -147,6 +154,7 @@ def measure(
     return Measurement(
         prediction,
         scores.source_scores(prediction.variances, conformed.mask),
+        scores.local_scores(prediction.variances, conformed.mask),
         scores.expected_dice(prediction.probabilities[..., 1], conformed.mask),
         scores.grey_matter_volume(prediction.segmentation == 1, description.voxel_size),
         scores.volume_uncertainty(prediction.probabilities, description.voxel_size),
