@@ -24,6 +24,7 @@ class Measurement:
 
     Attributes:
       prediction: probabilities and variances.
+      grey_matter: `(X, Y, Z)` bool, see `scores.threshold`.
       scores: `(1 + N,)` over the head, the task first, see `scores.source_scores`.
       local_scores: `(1 + N,)`, see `scores.local_scores`.
       expected_dice: see `scores.expected_dice`; before calibration.
@@ -32,6 +33,7 @@ class Measurement:
     """
 
     prediction: Prediction
+    grey_matter: np.ndarray
     scores: np.ndarray
     local_scores: np.ndarray
     expected_dice: float
@@ -114,7 +116,7 @@ def score(
     return ScanScore(
         affine=own_affine,
         probability=probability,
-        segmentation=(probability > 0.5).astype(np.uint8),
+        segmentation=(probability > scores.threshold(found.expected_dice)).astype(np.uint8),
         variances=variances,
         total=np.sum(list(variances.values()), axis=0),
         entropy=back(np.asarray(uncertainty.entropy(found.prediction.probabilities))),
@@ -151,12 +153,15 @@ def measure(
         k_space=conformed.k_space,
         progress=progress,
     )
+    expected_dice = scores.expected_dice(prediction.probabilities[..., 1], conformed.mask)
+    grey_matter = prediction.probabilities[..., 1] > scores.threshold(expected_dice)
     return Measurement(
         prediction,
+        grey_matter,
         scores.source_scores(prediction.variances, conformed.mask),
         scores.local_scores(prediction.variances, conformed.mask),
-        scores.expected_dice(prediction.probabilities[..., 1], conformed.mask),
-        scores.grey_matter_volume(prediction.segmentation == 1, description.voxel_size),
+        expected_dice,
+        scores.grey_matter_volume(grey_matter, description.voxel_size),
         scores.volume_uncertainty(prediction.probabilities, description.voxel_size),
     )
 

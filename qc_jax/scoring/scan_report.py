@@ -104,7 +104,7 @@ def write(output: Path, job: Job, score: ScanScore, record: dict[str, Any], mode
             known=model.calibration,
             strips=[_strip(name, record, model.calibration) for name in names],
             words=calibration.severity_in_words,
-            segmentation=_png(_outlined(conformed.image, prediction.segmentation == 1, slices)),
+            segmentation=_png(_outlined(conformed.image, score.measurement.grey_matter, slices)),
             pictures=pictures,
             top=top,
             gradient=", ".join(

@@ -88,6 +88,18 @@ def expected_dice(probability: np.ndarray, mask: np.ndarray) -> float:
     return float(2 * inside[found].sum() / size) if size else 1.0
 
 
+def threshold(expected: float) -> float:
+    """The probability from which on a voxel counts as grey matter.
+
+    Half of the Dice coefficient that is reached: no other segmentation is expected to have a higher
+    one (Lipton, Elkan and Naryanaswamy, 2014, of F1, which is the Dice coefficient).
+
+    Args:
+      expected: see `expected_dice`, in [0, 1].
+    """
+    return expected / 2
+
+
 def volume_uncertainty(probabilities: np.ndarray, voxel_size: float) -> float:
     """Error bar of the grey-matter volume in mL, before calibration (section 5, figure 5).
 
