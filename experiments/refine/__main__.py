@@ -31,8 +31,8 @@ class Arguments:
     """Scanned heads to learn from, each in six versions."""
     validation_draws: int = 32
     """Scanned heads to calibrate on."""
-    steps: int = 3000
-    """Steps of the student's head; the task's and each teacher's have half of them."""
+    steps: int = 2400
+    """Steps of the student's head; the task's and each teacher's have a quarter of them."""
     seed: int = 1
     """Of everything random."""
     work_dir: Path = Path("runs/refine")

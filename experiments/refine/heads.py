@@ -21,6 +21,8 @@ from qc_jax.source_head import Evidence, SourceHead
 
 EPSILON = 1e-3
 """Of Eq. 4, where the plateau rule ends."""
+_SHARE = 4
+"""The student's steps over those of the task's head and of each teacher, which have less to learn."""
 _LOG_FLOOR = float(np.log(uncertainty.VARIANCE_FLOOR))
 
 
@@ -39,8 +41,8 @@ class Schedule:
       seed: of everything random.
     """
 
-    steps: int = 2000
-    blocks: int = 128
+    steps: int = 2400
+    blocks: int = 96
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
     dropped: float = 0.25
@@ -248,7 +250,7 @@ def _train(params, loss: Callable, schedule: Schedule, draw: Callable, advance: 
 
 def steps_of(schedule: Schedule, sources: int) -> int:
     """Steps of all stages together."""
-    return schedule.steps + (1 + sources) * (schedule.steps // 2)
+    return schedule.steps + (1 + sources) * (schedule.steps // _SHARE)
 
 
 def train(
@@ -260,7 +262,7 @@ def train(
 
     Args:
       blocks: to learn from.
-      schedule: of the student; the task's head and each teacher have half of its steps.
+      schedule: of the student; the task's head and each teacher have a quarter of its steps.
       advance: called after each step with the stage and its loss.
 
     Returns:
@@ -269,7 +271,7 @@ def train(
     rng = np.random.default_rng(schedule.seed)
     keys = jax.random.split(jax.random.key(schedule.seed), 3)
     sources = blocks.present.shape[1]
-    short = dataclasses.replace(schedule, steps=schedule.steps // 2)
+    short = dataclasses.replace(schedule, steps=schedule.steps // _SHARE)
     clean = np.flatnonzero(~np.isfinite(blocks.present).any(axis=1)[blocks.of_scan])
 
     def some(members):
