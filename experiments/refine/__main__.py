@@ -11,10 +11,9 @@ from experiments import command
 class Arguments:
     """Trains the source head of a student and calibrates it.
 
-    Heads are scanned on grids of their own, spoilt in k-space and put through pipelines. Task,
-    teachers and student are heads on one network, which stays as it is, so that two CPU cores are
-    enough: about half a minute for each scanned head, and minutes for the training. Called again,
-    it goes on where it stopped.
+    Heads are scanned on grids of their own, spoilt in k-space and put through pipelines. The
+    network below the head stays as it is, so that two CPU cores are enough: about a minute for each
+    scanned head, and minutes for the training. Called again, it goes on where it stopped.
     """
 
     output: Path
@@ -32,7 +31,7 @@ class Arguments:
     validation_draws: int = 32
     """Scanned heads to calibrate on."""
     steps: int = 2400
-    """Steps of the student's head; the task's and each teacher's have a quarter of them."""
+    """Steps of the training."""
     seed: int = 1
     """Of everything random."""
     work_dir: Path = Path("runs/refine")
@@ -76,9 +75,8 @@ def refine(arguments: Arguments) -> None:
     )
     blocks = heads.blocks_of(list(track(seen, "scans", arguments.draws, console=console)))
     schedule = heads.Schedule(arguments.steps, seed=arguments.seed)
-    total = heads.steps_of(schedule, len(description.sources))
-    line = iter(track(range(total), "heads", console=console))
-    _, _, student = heads.train(blocks, schedule, lambda stage, value: next(line))
+    line = iter(track(range(schedule.steps), "source head", console=console))
+    student = heads.train(blocks, schedule, lambda value: next(line))
 
     params = {"params": {**model.params["params"], "sources": student}}
     model = dataclasses.replace(model, params=jax.tree.map(jax.numpy.asarray, params))

@@ -1,4 +1,10 @@
-"""What the source head sees of scans whose artefacts are known, and how wrong the network is there.
+"""What the source head sees of scans whose artefacts are known, and what it should say.
+
+Were the truth drawn from what the network says of the clean scan, p, the cross-entropy of what it
+says of a spoilt one, q, would be the entropy of p and the divergence KL(p || q) on average.  Eq. 4
+has its minimum where the variance is twice the cross-entropy: that of the clean scan, the task's,
+and twice the divergence, which is the variance of the artefact (the variance sum law of section 3)
+and stands here for what its teacher says in Eq. 7.  It needs no labels.
 
 The network itself stays as it is, so that all of this is computed once.  Of each draw a few blocks
 of cells are kept, at the same places in all of its versions.
@@ -35,6 +41,9 @@ class Features(NamedTuple):
       scan, axes: `(V, ...)`, see `source_head.Evidence`.
       cross_entropy: `(V, K, b, b, b)`, mean over the cell, of the labels, or of a real scan of what
         the network finds in its clean version.
+      own: `(V, K, b, b, b)`, variance of the artefacts, twice the mean over the cell of the
+        Kullback-Leibler divergence of what the network says of this version from what it says of
+        the clean one.
       task: `(V, K, b, b, b)`, log-variance of the task without the source head.
       region: `(V, K, b, b, b)`, how much of the artefact is there.
       inside: `(V, K, b, b, b)`, share of the cell in the head.
@@ -47,6 +56,7 @@ class Features(NamedTuple):
     scan: np.ndarray
     axes: np.ndarray
     cross_entropy: np.ndarray
+    own: np.ndarray
     task: np.ndarray
     region: np.ndarray
     inside: np.ndarray
@@ -108,14 +118,16 @@ def of_draw(model: Model, draw: Draw, rng: np.random.Generator) -> Features:
     def cut(of_window):  # (W, c, c, c, ...) to (K, b, b, b, ...)
         return np.stack([of_window[i // _BLOCKS][block] for i, block in enumerate(blocks)])
 
-    labels, parts = None, []
+    parts = []
     for version in range(len(draw.images)):
         image = draw.images[version].astype(np.float32)
         in_model = spectrum.describe_scan(image[None])[0]
         levels = _levels_of(model, image, draw.masks[version])
         patches = np.stack([image[place] for place in windows])[..., None]
         logits, local, task = _see(net, model.params, patches, in_model, levels)
-        if labels is None:
+        log_chances = jax.nn.log_softmax(logits, axis=-1)
+        if version == 0:
+            clean = log_chances
             truth = [draw.grey_matter[place] > 127 for place in windows]
             labels = np.stack(truth) if draw.grey_matter.any() else np.argmax(logits, axis=-1)
         error = optax.softmax_cross_entropy_with_integer_labels(logits, labels.astype(np.int32))
@@ -126,6 +138,7 @@ def of_draw(model: Model, draw: Draw, rng: np.random.Generator) -> Features:
                 np.concatenate([draw.scan[version], in_model]),
                 draw.axes[version],
                 cut(_means(error)),
+                cut(_means(2 * jnp.sum(jnp.exp(clean) * (clean - log_chances), axis=-1))),
                 cut(_means(task)),
                 cut(_means(_windows(draw.regions[version], windows) / np.float32(255))),
                 cut(_means(_windows(draw.masks[version], windows).astype(np.float32))),

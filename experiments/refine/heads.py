@@ -1,8 +1,6 @@
-"""Source heads by the method's own chain: task, teachers, student (section 3), on kept features.
+"""The source head on its own: Eq. 5 and Eq. 7 over kept features, and its training.
 
-The network below them stays as it is.  A head of the task learns the variance of clean scans
-(Eq. 4), a teacher for each source that of clean scans and of those with its artefact beside the
-task's (Eq. 6), and the student's head all of them together (Eq. 5), held to its teachers (Eq. 7).
+The network below it stays as it is.
 """
 
 import dataclasses
@@ -21,8 +19,6 @@ from qc_jax.source_head import Evidence, SourceHead
 
 EPSILON = 1e-3
 """Of Eq. 4, where the plateau rule ends."""
-_SHARE = 4
-"""The student's steps over those of the task's head and of each teacher, which have less to learn."""
 _LOG_FLOOR = float(np.log(uncertainty.VARIANCE_FLOOR))
 
 
@@ -54,7 +50,7 @@ class Blocks(NamedTuple):
     """All blocks of many draws, `B` of them; see `Features`.
 
     Attributes:
-      local, slices, cross_entropy, task, region, inside: `(B, ...)`.
+      local, slices, cross_entropy, own, task, region, inside: `(B, ...)`.
       scan, axes: `(S, ...)`, of scans.
       present: `(S, N)`, of scans.
       of_scan: `(B,)`, which scan a block is of.
@@ -66,6 +62,7 @@ class Blocks(NamedTuple):
     local: np.ndarray
     slices: np.ndarray
     cross_entropy: np.ndarray
+    own: np.ndarray
     task: np.ndarray
     region: np.ndarray
     inside: np.ndarray
@@ -104,7 +101,10 @@ def blocks_of(draws: Sequence[Features]) -> Blocks:
         return np.concatenate([array.reshape(-1, *array.shape[2:]) for array in arrays])
 
     return Blocks(
-        *(merged(n) for n in ("local", "slices", "cross_entropy", "task", "region", "inside")),
+        *(
+            merged(n)
+            for n in ("local", "slices", "cross_entropy", "own", "task", "region", "inside")
+        ),
         *(row(n) for n in ("scan", "axes", "present")),
         np.concatenate(of_scan),
         np.concatenate(of_clean),
@@ -183,21 +183,7 @@ def _weighted(cross_entropy: jax.Array, variance: jax.Array) -> jax.Array:
     return cross_entropy / (variance + EPSILON) + 0.5 * jnp.log(variance + EPSILON)
 
 
-def task_loss(params: Any, batch: Batch) -> jax.Array:
-    """Eq. 4 on clean scans."""
-    variance = uncertainty.variance(batch.task + apply(params, 1, batch)[..., 0])
-    return _mean_inside(_weighted(batch.cross_entropy, variance), batch.inside)
-
-
-def teacher_loss(params: Any, batch: Batch, task: jax.Array) -> jax.Array:
-    """Eq. 6, with the variance that the task's head gives to the clean scan in the place of its
-    own, which the consistency term would bring there."""
-    own = uncertainty.variance(apply(params, 1, batch)[..., 0])
-    variance = uncertainty.variance(task) + own
-    return _mean_inside(_weighted(batch.cross_entropy, variance), batch.inside)
-
-
-def student_loss(
+def loss(
     params: Any, batch: Batch, targets: jax.Array, known: jax.Array, weight: float
 ) -> jax.Array:
     """Eq. 5 and, for the task and every source, Eq. 7 between log-variances.
@@ -205,149 +191,99 @@ def student_loss(
     Args:
       params: of the head.
       batch: B blocks.
-      targets: `(B, b, b, b, 1 + N)`, log-variances, not below the floor.
+      targets: `(B, b, b, b, 1 + N)`, log-variances.
       known: `(B, 1 + N)` bool, whether there is a target.
       weight: of Eq. 7.
     """
     found = apply(params, targets.shape[-1], batch)
     log_variance = found.at[..., 0].add(batch.task)
     total = uncertainty.total_variance(log_variance)
-    loss = _mean_inside(_weighted(batch.cross_entropy, total), batch.inside)
-    predicted = jnp.log(jnp.exp(log_variance) + uncertainty.VARIANCE_FLOOR)
-    target = jnp.log(jnp.exp(targets) + uncertainty.VARIANCE_FLOOR)
+    segmentation = _mean_inside(_weighted(batch.cross_entropy, total), batch.inside)
+    # The target is held above the floor, not the prediction: that one keeps its gradient.
+    target = jnp.maximum(targets, _LOG_FLOOR)
     compared = (known[:, None, None, None] & (batch.inside[..., None] > 0.5)).astype(jnp.float32)
     agreement = sum(
         losses.consistency(
-            jnp.where(compared[..., c] > 0, predicted[..., c], target[..., c]),
+            jnp.where(compared[..., c] > 0, log_variance[..., c], target[..., c]),
             target[..., c],
             norm=2,
         )
         for c in range(targets.shape[-1])
     )
-    return loss + weight * agreement
+    return segmentation + weight * agreement
 
 
 # -- Training --------------------------------------------------------------------------------------
 
 
-def _train(params, loss: Callable, schedule: Schedule, draw: Callable, advance: Callable) -> Any:
+def train(
+    blocks: Blocks, schedule: Schedule, advance: Callable[[Any], None] = lambda value: None
+) -> Any:
+    """Parameters of the head.
+
+    Args:
+      blocks: to learn from.
+      schedule: see `Schedule`.
+      advance: called after each step with the loss.
+    """
+    rng = np.random.default_rng(schedule.seed)
     rate = optax.polynomial_schedule(schedule.learning_rate, 0.0, 0.9, schedule.steps)
     optimiser = optax.adamw(rate, weight_decay=schedule.weight_decay)
 
     @functools.partial(jax.jit, donate_argnums=(0, 1))
-    def step(params, state, arguments):
-        value, gradient = jax.value_and_grad(loss)(params, *arguments)
+    def step(params, state, batch, targets, known):
+        value, gradient = jax.value_and_grad(loss)(
+            params, batch, targets, known, schedule.consistency_weight
+        )
         updates, state = optimiser.update(gradient, state, params)
         return optax.apply_updates(params, updates), state, value
 
-    params = jax.tree.map(jnp.array, params)
+    variances = 1 + blocks.present.shape[1]
+    fresh = fresh_params(jax.random.key(schedule.seed), blocks, variances)
+    params = jax.tree.map(jnp.array, fresh)
     state = optimiser.init(params)
     for _ in range(schedule.steps):
-        params, state, value = step(params, state, draw())
+        chosen = rng.integers(len(blocks.local), size=schedule.blocks)
+        hidden = rng.random(schedule.blocks) < schedule.dropped
+        batch = batch_of(blocks, chosen, hidden)
+        params, state, value = step(params, state, batch, *targets_of(blocks, chosen))
         advance(value)
     return jax.tree.map(np.asarray, params)
 
 
-def steps_of(schedule: Schedule, sources: int) -> int:
-    """Steps of all stages together."""
-    return schedule.steps + (1 + sources) * (schedule.steps // _SHARE)
+def targets_of(blocks: Blocks, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What Eq. 7 compares the log-variances of some blocks with, and where there is anything.
 
-
-def train(
-    blocks: Blocks,
-    schedule: Schedule,
-    advance: Callable[[str, Any], None] = lambda stage, value: None,
-) -> tuple[Any, list[Any], Any]:
-    """The three stages.
-
-    Args:
-      blocks: to learn from.
-      schedule: of the student; the task's head and each teacher have a quarter of its steps.
-      advance: called after each step with the stage and its loss.
+    Of the task that of the clean scan; of a source that of the version with it alone, where it is,
+    and the floor where it is not.  A part of it is the mean over the block: what is spoilt is
+    spoilt between the borders of tissue as well, where the network does not err.
 
     Returns:
-      Parameters of the task's head, of the teachers, and of the student's head.
+      `(B, b, b, b, 1 + N)` and `(B, 1 + N)` bool.
     """
-    rng = np.random.default_rng(schedule.seed)
-    keys = jax.random.split(jax.random.key(schedule.seed), 3)
-    sources = blocks.present.shape[1]
-    short = dataclasses.replace(schedule, steps=schedule.steps // _SHARE)
-    clean = np.flatnonzero(~np.isfinite(blocks.present).any(axis=1)[blocks.of_scan])
-
-    def some(members):
-        chosen = rng.choice(members, schedule.blocks)
-        return chosen, batch_of(blocks, chosen, rng.random(schedule.blocks) < schedule.dropped)
-
-    task = _train(
-        fresh_params(keys[0], blocks, 1),
-        task_loss,
-        short,
-        lambda: (some(clean)[1],),
-        functools.partial(advance, "task"),
-    )
-    of_task = _everywhere(task, blocks)[..., 0] + blocks.task
-
-    teachers, of_teachers = [], []
-    for source in range(sources):
-        inside = np.isfinite(blocks.present)
-        alone = inside[:, source] & (inside.sum(axis=1) == 1)
-        spoilt = np.flatnonzero(alone[blocks.of_scan])
-
-        def batch(spoilt=spoilt):
-            half = schedule.blocks // 2
-            chosen = np.concatenate([rng.choice(spoilt, half), rng.choice(clean, half)])
-            hidden = rng.random(len(chosen)) < schedule.dropped
-            return batch_of(blocks, chosen, hidden), of_task[blocks.of_clean[chosen]]
-
-        stage = functools.partial(advance, f"teachers/{source}")
-        teacher = _train(fresh_params(keys[1], blocks, 1), teacher_loss, short, batch, stage)
-        teachers.append(teacher)
-        of_teachers.append(_everywhere(teacher, blocks)[..., 0])
-
-    def student_batch():
-        chosen, batch = some(np.arange(len(blocks.local)))
-        targets, known = _targets(blocks, chosen, of_task, of_teachers)
-        return batch, targets, known, schedule.consistency_weight
-
-    student = _train(
-        fresh_params(keys[2], blocks, 1 + sources),
-        student_loss,
-        schedule,
-        student_batch,
-        functools.partial(advance, "student"),
-    )
-    return task, teachers, student
-
-
-def _targets(blocks: Blocks, chosen, of_task, of_teachers) -> tuple[np.ndarray, np.ndarray]:
-    """Log-variances that the student is held to; the floor where a source is absent."""
-    own = blocks.of_alone[chosen]
-    targets = [of_task[blocks.of_clean[chosen]]]
-    for source, found in enumerate(of_teachers):
-        block = own[:, source]
-        said = found[np.maximum(block, 0)]
-        there = (block >= 0)[:, None, None, None] & (blocks.region[chosen] > _SOME)
-        targets.append(np.where(there, said, _LOG_FLOOR))
-    known = np.concatenate([np.ones((len(chosen), 1), bool), own != -2], axis=1)
+    alone = blocks.of_alone[chosen]
+    targets = [blocks.task[blocks.of_clean[chosen]]]
+    there = blocks.region[chosen] > _SOME
+    for block in alone.T:
+        own = blocks.own[np.maximum(block, 0)] * there
+        mean = own.sum(axis=(1, 2, 3)) / np.maximum(there.sum(axis=(1, 2, 3)), 1)
+        own = (1 - _SHARED) * own + _SHARED * mean[:, None, None, None] * there
+        present = (block >= 0)[:, None, None, None]
+        targets.append(np.log(np.where(present, own, 0.0) + uncertainty.VARIANCE_FLOOR))
+    known = np.concatenate([np.ones((len(chosen), 1), bool), alone != -2], axis=1)
     return np.stack(targets, axis=-1), known
 
 
 _SOME = 0.1
 """Share of an artefact below which a cell counts as free of it."""
+_SHARED = 0.3
+"""Share of a block's mean in the variance of its cells."""
 
 
-def _everywhere(params: Any, blocks: Blocks, number: int = 256) -> np.ndarray:
-    """What a head says of all blocks, `(B, b, b, b, num_variances)`."""
+def log_variances(params: Any, blocks: Blocks, number: int = 256) -> np.ndarray:
+    """What a head says of all blocks, `(B, b, b, b, 1 + N)`; of the task what it adds."""
     run = jax.jit(apply, static_argnums=1)
     variances = params["out"]["bias"].shape[0]
-    found = [
-        np.asarray(
-            run(
-                params,
-                variances,
-                batch_of(blocks, np.arange(f, min(f + number, len(blocks.local)))),
-            )
-        )
-        for f in range(0, len(blocks.local), number)
-    ]
+    places = np.array_split(np.arange(len(blocks.local)), -(-len(blocks.local) // number))
+    found = [np.asarray(run(params, variances, batch_of(blocks, place))) for place in places]
     return np.concatenate(found)
