@@ -9,6 +9,7 @@ the field of view is known, and best seen in the air, where nothing else is.
 
 import dataclasses
 import fractions
+import functools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -36,8 +37,8 @@ _MARGIN = 6.0
 """mm around the head that are no air."""
 _ENOUGH_AIR = 0.03
 """Share of the scan; less is what interpolation leaves around a mask."""
-_FAINTEST = 0.015
-"""Strength of a copy in air.  Of clean heads without and with noise it is up to 0.008."""
+_FAINTEST = 0.02
+"""Strength of a copy in air.  Of clean heads, real ones and with noise, it is up to 0.018."""
 _FAINTEST_IN_HEAD = 0.02
 _RISE = 0.8
 """Share of the strength of the faintest copy that is gone `_AROUND` it."""
@@ -67,12 +68,15 @@ class Copy:
       share: of the field of view by which it is moved, up to 0.5; `WHOLE_FIELD` for fold-over.
       distance: in mm.
       strength: its intensity over that of the head.
+      extent: cross-section of what folds over, as a share of the largest one of the head: an ear
+        has 0.1, which lies in air and does no harm; 1 for the other copies, of the whole head.
     """
 
     axis: int
     share: float
     distance: float
     strength: float
+    extent: float = 1.0
 
     @property
     def sentence(self) -> str:
@@ -103,7 +107,7 @@ def find_copies(data: np.ndarray, voxel_size: Sequence[float]) -> tuple[Copy, ..
     binned /= np.mean(binned[head])
     moved = list(_moved(binned, size, head, air))
     # Bright copies go on over the border themselves.
-    folded = [c for c in _folded(binned, size) if c.axis not in {copy.axis for copy in moved}]
+    folded = [c for c in _folded(binned, size, head) if c.axis not in {copy.axis for copy in moved}]
     return tuple(sorted([*moved, *folded], key=lambda copy: -copy.strength))
 
 
@@ -137,7 +141,8 @@ def _binned(data: np.ndarray, voxel_size: Sequence[float]) -> tuple[np.ndarray, 
         parts = data.shape[axis] // n
         data = np.moveaxis(data, axis, 0)[: parts * n]
         # A sum of views is quicker than a mean over an axis of two.
-        data = np.moveaxis(sum(data[i::n] for i in range(n)) / np.float32(n), 0, axis)
+        total = functools.reduce(np.add, [data[i::n] for i in range(n)])
+        data = np.moveaxis(total / np.float32(n), 0, axis)
     return np.ascontiguousarray(data), number * np.asarray(voxel_size, float)
 
 
@@ -189,7 +194,7 @@ def _moved(
             yield Copy(axis, share, float(lags[best] * size[axis]), strength)
 
 
-def _folded(image: np.ndarray, size: np.ndarray) -> Iterator[Copy]:
+def _folded(image: np.ndarray, size: np.ndarray, head: np.ndarray) -> Iterator[Copy]:
     """What goes on over the border of the field of view: the first plane continues the last."""
     bright = 0.25 * np.median(image[image > image.mean()])
     for axis, length in enumerate(image.shape):
@@ -210,7 +215,9 @@ def _folded(image: np.ndarray, size: np.ndarray) -> Iterator[Copy]:
         along = min(_likeness(sharp[0], sharp[2], where), _likeness(sharp[1], sharp[3], where))
         strength = float(np.mean([plane[both].mean() for plane in planes[:2]]))
         if across >= max(_ALIKE, _GOES_ON * along) and strength >= _AS_HEAD:
-            yield Copy(axis, WHOLE_FIELD, float(length * size[axis]), strength)
+            section = head.sum(axis=tuple(a for a in range(3) if a != axis)).max()
+            extent = min(float(either.sum() / section), 1.0)
+            yield Copy(axis, WHOLE_FIELD, float(length * size[axis]), strength, extent)
 
 
 def _details(plane: np.ndarray, size: np.ndarray) -> np.ndarray:
