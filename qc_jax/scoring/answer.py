@@ -21,6 +21,8 @@ _SURE = 0.75
 _TOGETHER = 0.6
 """The sum of the chances from which the two causes with copies are named together."""
 _WORTH_SAYING = 0.05
+_HARMFUL = 0.2
+"""Extent of what folds over; less is an ear or the shoulder, which lie in the air."""
 _NAMES = {CLEAN: "no artefact", WRAP: "wrap-around"}
 
 
@@ -53,19 +55,22 @@ def answer(
     first, chance = ranked[0]
     faulty = {cause: p for cause, p in ranked if cause != CLEAN}
     cause, of_cause = max(faulty.items(), key=lambda item: item[1], default=(CLEAN, 0.0))
-    remarks = [copy.sentence for copy in copies] + list(doubts)
+    seen = [copy.sentence for copy in copies]
+    remarks = [*seen, *doubts]
     alike = [chances.get(name, 0.0) for name in (GHOSTING, WRAP)]
     together = sum(alike) > _TOGETHER and max(alike) <= _SURE
 
-    if copies and (of_cause < _SURE or cause in (GHOSTING, WRAP)):
-        return True, _join(_of_copies(copies, chances, severities), remarks)
-    if of_cause < _SURE and not together and (doubts or predicted_dice < lowest_dice):
-        if predicted_dice < lowest_dice:
-            remarks.append(f"the predicted Dice coefficient is only {predicted_dice:.2f}")
-        if doubts or of_cause < _LIKELY:
-            likeliest = f"; the likeliest of them: {_name(cause)} ({of_cause:.0%})"
-            rest = likeliest if of_cause >= _LIKELY else ""
-            return False, f"doubtful, none of the known causes: {'; '.join(remarks)}{rest}"
+    harmful = [copy for copy in copies if copy.extent >= _HARMFUL]
+    if harmful and (of_cause < _SURE or cause in (GHOSTING, WRAP)):
+        return True, _join(_of_copies(harmful, chances, severities), remarks)
+    low = predicted_dice < lowest_dice
+    if not together and ((doubts and of_cause < _SURE) or (low and of_cause < _LIKELY)):
+        why = list(doubts)
+        if low:
+            why.append(f"the predicted Dice coefficient is only {predicted_dice:.2f}")
+        if of_cause >= _LIKELY:
+            seen.append(f"the likeliest of them: {_name(cause)} ({of_cause:.0%})")
+        return False, _join("doubtful, none of the known causes: " + why[0], [*why[1:], *seen])
     if together:
         return True, _join(_both(sum(alike), severities), remarks)
     words = "" if first == CLEAN else f", {severity_in_words(severities.get(first, 0.0))}"
