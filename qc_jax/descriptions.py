@@ -155,7 +155,8 @@ def _check_parts(calibration: dict[str, Any], sources: list[str]) -> None:
 
     dice, volume = calibration["dice"], calibration["volume"]
     _check_row("coefficients of Dice", dice["coefficients"], 2 * channels + 1)
-    _check_row("Dice", [dice[k] for k in ("intercept", "mean_absolute_error", "spearman")], 3)
+    parts = ("intercept", "lowest_of_clean", "mean_absolute_error", "spearman")
+    _check_row("Dice", [dice[k] for k in parts], len(parts))
     _check_row("scale of the volume", [volume["scale"]], 1, positive=True)
     coverages = [volume[k] for k in ("coverage_before", "coverage_after")]
     _check_row("coverage of the volume", coverages, 2, largest=1.0)

@@ -8,9 +8,10 @@ the head that were found by themselves (`copies`).
 
 from collections.abc import Mapping, Sequence
 
-from qc_jax.scoring.calibration import CLEAN, severity_in_words
 from qc_jax.scoring.copies import WHOLE_FIELD, Copy
 
+CLEAN = "none"
+"""Among the causes: a scan without any artefact."""
 GHOSTING, WRAP = "ghosting", "wrap"
 """Causes that both leave copies of the head: periodic changes from line to line, and lines that are
 missing at regular distances, have the same transform."""
@@ -77,6 +78,11 @@ def answer(
     second, runner_up = ranked[1] if len(ranked) > 1 else (CLEAN, 0.0)
     rest = f"; next: {_name(second)} ({runner_up:.0%})" if runner_up >= _WORTH_SAYING else ""
     return True, _join(f"{_name(first)}{words} ({chance:.0%}){rest}", remarks)
+
+
+def severity_in_words(fraction: float) -> str:
+    """Thirds of the way from mild to severe."""
+    return "mild" if fraction < 1 / 3 else "moderate" if fraction < 2 / 3 else "severe"
 
 
 def _of_copies(

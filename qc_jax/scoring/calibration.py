@@ -20,10 +20,12 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from qc_jax import uncertainty
 from qc_jax.errors import ConfigError
+from qc_jax.scoring.answer import CLEAN, answer
+from qc_jax.scoring.copies import Copy
 
-CLEAN, MIXED = "none", "mixture"
-"""A scan without any artefact, and one with several, of which no cause is learnt, but the Dice
-coefficient and the volume are."""
+MIXED = "mixture"
+"""A scan with several artefacts, of which no cause is learnt, but the Dice coefficient and the
+volume are."""
 _DICE_RANGE = (0.01, 0.99)
 _SMALLEST_SCALE = 0.05
 """Of a score's logarithm over clean scans: where all of them are at the detection limit, a score
@@ -131,6 +133,7 @@ def fit(scans: Sequence[KnownScan], sources: Sequence[str]) -> dict[str, Any]:
         out_dice[out] = model.predict(dice_features[out])
     cause_model = _cause_model(_of_sources(features[one]), causes[one])
     dice_model = _dice_model(dice_features[judged], dices[judged])
+    of_clean_dice = out_dice[[s.artefact is None for s in scans]]
     error = np.abs(special.expit(out_dice) - dices)[judged]
 
     severity = {}
@@ -162,6 +165,7 @@ def fit(scans: Sequence[KnownScan], sources: Sequence[str]) -> dict[str, Any]:
         "dice": {
             "coefficients": dice_model.coef_.tolist(),
             "intercept": float(dice_model.intercept_),
+            "lowest_of_clean": float(special.expit(of_clean_dice.min())),
             "mean_absolute_error": float(np.mean(error)),
             "spearman": rank_correlation(out_dice[judged], dices[judged]),
         },
@@ -199,7 +203,12 @@ def rank_correlation(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.nd
 
 
 def interpret(
-    scores: np.ndarray, local_scores: np.ndarray, expected_dice: float, calibration: dict[str, Any]
+    scores: np.ndarray,
+    local_scores: np.ndarray,
+    expected_dice: float,
+    calibration: dict[str, Any],
+    doubts: Sequence[str] = (),
+    copies: Sequence[Copy] = (),
 ) -> Interpretation:
     """What the scores of a scan say, by a calibration from `fit`.
 
@@ -208,6 +217,8 @@ def interpret(
       local_scores: `(1 + N,)`, see `scores.local_scores`.
       expected_dice: see `scores.expected_dice`.
       calibration: of the same model.
+      doubts: see `doubts.doubts`.
+      copies: see `copies.find_copies`.
     """
     names = list(calibration["reference"])
     logs = _logs(scores, local_scores)
@@ -229,36 +240,15 @@ def interpret(
     dice_features = [*standard, _logit(expected_dice)]
     logit = np.dot(calibration["dice"]["coefficients"], dice_features)
     dice = special.expit(logit + calibration["dice"]["intercept"])
-    doubt = _doubt(calibration)
-    return Interpretation(
-        percentiles,
-        chances,
-        severities,
-        float(np.clip(dice, *_DICE_RANGE)),
-        not doubt,
-        f"not named; {doubt}" if doubt else _sentence(chances, severities),
-    )
-
-
-def severity_in_words(fraction: float) -> str:
-    """Thirds of the way from mild to severe."""
-    return "mild" if fraction < 1 / 3 else "moderate" if fraction < 2 / 3 else "severe"
-
-
-def _doubt(calibration: dict[str, Any]) -> str:
-    """Why the causes cannot be believed; empty where they can."""
-    accuracy = calibration["cause"]["accuracy"]
+    predicted = float(np.clip(dice, *_DICE_RANGE))
+    accuracy = cause["accuracy"]
     if accuracy < _RELIABLE:
-        return f"this model would be right in only {accuracy:.0%} of known scans"
-    return ""
-
-
-def _sentence(chances: dict[str, float], severities: dict[str, float]) -> str:
-    (first, chance), (second, runner_up), *_ = chances.items()
-    name = {CLEAN: "no artefact"}
-    what = name.get(first, f"{first}, {severity_in_words(severities.get(first, 0.0))}")
-    rest = f"; next: {name.get(second, second)} ({runner_up:.0%})" if runner_up >= 0.05 else ""
-    return f"{what} ({chance:.0%}){rest}"
+        named = False
+        sentence = f"not named; this model would be right in only {accuracy:.0%} of known scans"
+    else:
+        lowest = calibration["dice"]["lowest_of_clean"]
+        named, sentence = answer(chances, severities, predicted, doubts, copies, lowest)
+    return Interpretation(percentiles, chances, severities, predicted, named, sentence)
 
 
 def _logit(dice: float) -> float:

@@ -9,8 +9,8 @@ import numpy as np
 from qc_jax import augment, native, uncertainty
 from qc_jax.data import geometry, values
 from qc_jax.models import Model, load_model
-from qc_jax.scoring import calibration, scores
-from qc_jax.scoring.conform import Conformed, conform, to_grid
+from qc_jax.scoring import calibration, copies, doubts, scores
+from qc_jax.scoring.conform import Conformed, conform, from_zero, to_grid
 from qc_jax.scoring.predict import Prediction, predict
 from qc_jax.source_head import CELL
 
@@ -99,7 +99,7 @@ def score(
       CheckpointError: no model.
     """
     model = load_model() if model is None else model
-    data, affine, doubts = prepare(image)
+    data, affine, doubtful = prepare(image)
     description = model.description
     conformed = conform(data, affine, description.voxel_size, description.field_of_view)
     found = measure(model, conformed, progress=progress)
@@ -126,12 +126,8 @@ def score(
         local_scores=dict(zip(names, map(float, found.local_scores), strict=True)),
         volume=found.volume,
         volume_error=known["volume"]["scale"] * found.volume_uncertainty if known else float("nan"),
-        interpretation=(
-            calibration.interpret(found.scores, found.local_scores, found.expected_dice, known)
-            if known
-            else None
-        ),
-        warnings=(*warnings, *doubts, *_warnings(data, affine, conformed, found.volume)),
+        interpretation=interpret(model, data, affine, conformed, found),
+        warnings=(*warnings, *doubtful, *_warnings(data, affine, conformed, found.volume)),
         conformed=conformed,
         measurement=found,
     )
@@ -168,6 +164,32 @@ def measure(
     )
 
 
+def interpret(
+    model: Model, data: np.ndarray, affine: np.ndarray, conformed: Conformed, found: Measurement
+) -> calibration.Interpretation | None:
+    """What the numbers of a scan mean; None for a model without calibration.
+
+    Args:
+      model: that found them.
+      data: `(X, Y, Z)`, the scan on its own grid, axes within 45 degrees of RAS.
+      affine: `(4, 4)`, voxels of it to mm.
+      conformed: the scan on the model's grid.
+      found: of it.
+    """
+    if not model.calibration:
+        return None
+    own, sizes = from_zero(data), nib.affines.voxel_sizes(affine)
+    voxel_size = model.description.voxel_size
+    return calibration.interpret(
+        found.scores,
+        found.local_scores,
+        found.expected_dice,
+        model.calibration,
+        doubts.doubts(conformed.image, found.grey_matter, voxel_size, own, sizes),
+        copies.find_copies(own, sizes),
+    )
+
+
 def on_grid(image: np.ndarray, voxel_size: float) -> Conformed:
     """A simulated scan that is on the model's grid: head mask and intensities as for a real one."""
     affine = np.diag([voxel_size] * 3 + [1.0])
@@ -192,9 +214,9 @@ def prepare(
     where = image.get_filename() or "the image"
     geometry.check_image(where, image)
     stored, affine = geometry.in_ras(image)
-    data, doubts = values.of_a_scan(where, stored)
+    data, doubtful = values.of_a_scan(where, stored)
     values.check_scan(where, data, affine)
-    return data, affine, (*geometry.doubts(image), *doubts)
+    return data, affine, (*geometry.doubts(image), *doubtful)
 
 
 def _warnings(
