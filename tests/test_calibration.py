@@ -19,33 +19,36 @@ def known():
 
 
 def scores_with(source, amount):
+    """Medians and high quantiles."""
     logs = np.zeros(1 + len(SOURCES))
     if source:
         logs[1 + SOURCES.index(source)] = amount
-    return np.exp(logs)
+    return np.exp(logs), np.exp(logs + 0.5)
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_the_cause_is_found_with_its_severity(known, source):
     for amount, word in ((0.9, "mild"), (3.9, "severe")):
-        found = calibration.interpret(scores_with(source, amount), 0.7, known)
+        found = calibration.interpret(*scores_with(source, amount), 0.7, known)
         assert next(iter(found.causes)) == source
-        assert found.sentence.startswith(f"{source}, {word}")
+        called = "wrap-around" if source == "wrap" else source
+        assert found.sentence.startswith(f"{called}, {word}")
         assert found.percentiles[source] > 99
     assert sum(found.causes.values()) == pytest.approx(1)
 
 
 def test_a_single_source_is_told_from_none():
     """Of two classes, scikit-learn keeps the coefficients of one."""
+    noise = [0, 1 + SOURCES.index("noise")]
     scans = [
-        dataclasses.replace(s, scores=s.scores[[0, 1 + SOURCES.index("noise")]])
+        dataclasses.replace(s, scores=s.scores[noise], local_scores=s.local_scores[noise])
         for s in known_scans(np.random.default_rng(0), draws=100)
         if s.artefact in (None, "noise")
     ]
     known = calibration.fit(scans, ["noise"])
     descriptions.check_calibration(json.loads(json.dumps(known)), ["noise"])
     for log, cause in ((3.9, "noise"), (0.0, "none")):
-        found = calibration.interpret(np.exp([0.0, log]), 0.8, known)
+        found = calibration.interpret(*np.exp([[0.0, log], [0.5, log + 0.5]]), 0.8, known)
         assert next(iter(found.causes)) == cause
         assert sum(found.causes.values()) == pytest.approx(1)
 
@@ -60,24 +63,53 @@ def test_a_network_that_finds_no_grey_matter_has_a_calibration():
 
 
 def test_a_clean_scan_has_no_cause(known):
-    found = calibration.interpret(scores_with(None, 0), 0.9, known)
+    found = calibration.interpret(*scores_with(None, 0), 0.9, known)
     assert found.sentence.startswith("no artefact") and found.predicted_dice > 0.8
     assert 10 < found.percentiles["task"] < 90
 
 
-def test_no_cause_is_named_of_a_scan_unlike_all_known_ones(known):
-    scores = scores_with("blur", 3.9)
-    scores[0] *= 100
-    found = calibration.interpret(scores, 0.7, known)
-    assert found.sentence.startswith("not named; this scan's task variance")
-    assert not found.cause_named
-    scores[0] /= 100
-    assert calibration.interpret(scores, 0.7, known).cause_named
+def test_the_task_names_no_cause(known):
+    """Its variance says how much of the head there is: a stripped one has a low one."""
+    medians, high = scores_with("blur", 3.9)
+    before = calibration.interpret(medians, high, 0.7, known).causes
+    medians[0] *= 100
+    assert calibration.interpret(medians, high, 0.7, known).causes == before
+
+
+def test_what_does_no_harm_is_no_cause():
+    scans = [
+        dataclasses.replace(s, kept=0.99) if s.artefact == "noise" else s
+        for s in known_scans(np.random.default_rng(0), draws=100)
+    ]
+    known = calibration.fit(scans, SOURCES)
+    assert "noise" not in known["cause"]["classes"]
+
+
+def test_damage_to_a_part_of_the_head_is_a_cause():
+    """The median stays as it is; the high quantile rises."""
+    scans = [
+        dataclasses.replace(s, scores=np.ones_like(s.scores))
+        for s in known_scans(np.random.default_rng(0), draws=100)
+    ]
+    known = calibration.fit(scans, SOURCES)
+    _, high = scores_with("spike", 3.0)
+    found = calibration.interpret(np.ones_like(high), high, 0.7, known)
+    assert next(iter(found.causes)) == "spike"
+
+
+def test_scans_without_labels_say_nothing_of_dice():
+    scans = known_scans(np.random.default_rng(0), draws=100)
+    blind = [dataclasses.replace(s, dice=float("nan")) if i % 2 else s for i, s in enumerate(scans)]
+    known = calibration.fit(blind, SOURCES)
+    assert known["dice"]["mean_absolute_error"] < 0.12
+    assert known["scans"] == len(scans)
 
 
 def test_predicted_dice_falls_with_the_artefact(known):
     dices = [
-        calibration.interpret(scores_with("blur", amount), 0.9 - 0.1 * amount, known).predicted_dice
+        calibration.interpret(
+            *scores_with("blur", amount), 0.9 - 0.1 * amount, known
+        ).predicted_dice
         for amount in (0, 1, 2, 3)
     ]
     assert dices == sorted(dices, reverse=True) and dices[0] - dices[-1] > 0.2
@@ -91,13 +123,13 @@ def test_quality_of_the_fit_is_that_on_other_subjects(known):
 
 def test_pure_chance_is_told_as_such():
     rng = np.random.default_rng(1)
-    scans = [
-        dataclasses.replace(scan, scores=np.exp(rng.standard_normal(1 + len(SOURCES))))
-        for scan in known_scans(rng)
-    ]
+    scans = []
+    for scan in known_scans(rng):
+        medians, high = np.exp(rng.standard_normal((2, 1 + len(SOURCES))))
+        scans.append(dataclasses.replace(scan, scores=medians, local_scores=high))
     known = calibration.fit(scans, SOURCES)
     assert known["cause"]["accuracy"] < 0.35
-    sentence = calibration.interpret(scores_with("blur", 3), 0.5, known).sentence
+    sentence = calibration.interpret(*scores_with("blur", 3), 0.5, known).sentence
     assert sentence.startswith("not named") and "blur" not in sentence
 
 
@@ -117,7 +149,7 @@ def test_scale_of_the_volume_error_bar():
 def test_a_calibration_survives_json(known):
     again = json.loads(json.dumps(known))
     scores = scores_with("spike", 2)
-    assert calibration.interpret(scores, 0.6, again) == calibration.interpret(scores, 0.6, known)
+    assert calibration.interpret(*scores, 0.6, again) == calibration.interpret(*scores, 0.6, known)
 
 
 def test_one_subject_is_too_few():

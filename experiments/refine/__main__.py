@@ -30,7 +30,7 @@ class Arguments:
     """Scanned heads to learn from, each in six versions."""
     validation_draws: int = 32
     """Scanned heads to calibrate on."""
-    steps: int = 2400
+    steps: int = 4000
     """Steps of the training."""
     seed: int = 1
     """Of everything random."""

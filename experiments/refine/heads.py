@@ -37,7 +37,7 @@ class Schedule:
       seed: of everything random.
     """
 
-    steps: int = 2400
+    steps: int = 4000
     blocks: int = 96
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
@@ -276,7 +276,7 @@ def targets_of(blocks: Blocks, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 _SOME = 0.1
 """Share of an artefact below which a cell counts as free of it."""
-_SHARED = 0.3
+_SHARED = 0.5
 """Share of a block's mean in the variance of its cells."""
 
 
