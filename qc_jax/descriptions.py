@@ -25,7 +25,7 @@ class Description:
 
     Attributes:
       sources: artefacts whose variances it predicts, in the order of its channels.
-      base_features, depth, level_head: of the `UNet`.
+      base_features, depth, level_head, source_head: of the `UNet`.
       patch: voxels of a window.
       voxel_size: in mm.
       field_of_view: voxels of a whole scan.
@@ -38,6 +38,7 @@ class Description:
     patch: tuple[int, int, int]
     voxel_size: float
     field_of_view: tuple[int, int, int]
+    source_head: bool = False
 
     @property
     def network(self) -> UNet:
@@ -47,6 +48,7 @@ class Description:
             base_features=self.base_features,
             depth=self.depth,
             level_head=self.level_head,
+            source_head=self.source_head,
         )
 
 
@@ -64,6 +66,8 @@ def description_of(fields: Any) -> Description:
     """
     names = {field.name for field in dataclasses.fields(Description)}
     _require(isinstance(fields, dict), "the description is no object")
+    # Files of version 0.9.0 do not name the source head, which networks did not have then.
+    fields = {"source_head": False} | fields
     _require(set(fields) == names, f"fields {', '.join(sorted(set(fields) ^ names))} differ")
     listed: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()}
     description = Description(**listed)
@@ -85,7 +89,10 @@ def check_description(description: Description) -> None:
         _require(isinstance(edges, tuple) and len(edges) == 3, f"{field} {edges!r} is no 3 numbers")
         for edge in edges:
             _check_count(field, edge, _MOST[field])
-    _require(isinstance(description.level_head, bool), "level_head is neither true nor false")
+    for field in ("level_head", "source_head"):
+        _require(
+            isinstance(getattr(description, field), bool), f"{field} is neither true nor false"
+        )
     size = description.voxel_size
     _require(_is_number(size), f"voxel_size {size!r} is no number")
     low, high = _VOXEL_SIZES
@@ -120,9 +127,8 @@ def _check_parts(calibration: dict[str, Any], sources: list[str]) -> None:
     for name, values in calibration["reference"].items():
         _check_row(f"reference of {name}", values, None, positive=True)
         _require(values == sorted(values), f"reference of {name} does not ascend")
-    _check_row("task_limit", [calibration["task_limit"]], 1, positive=True)
-    _check_row("log_mean", calibration["log_mean"], channels)
-    _check_row("log_scale", calibration["log_scale"], channels, positive=True)
+    _check_row("log_mean", calibration["log_mean"], 2 * channels)
+    _check_row("log_scale", calibration["log_scale"], 2 * channels, positive=True)
 
     cause = calibration["cause"]
     classes = cause["classes"]
@@ -132,7 +138,7 @@ def _check_parts(calibration: dict[str, Any], sources: list[str]) -> None:
     )
     _require(len(cause["coefficients"]) == len(classes), "a row of coefficients for each cause")
     for row in cause["coefficients"]:
-        _check_row("coefficients of the causes", row, channels)
+        _check_row("coefficients of the causes", row, 2 * len(sources))
     _check_row("intercepts of the causes", cause["intercepts"], len(classes))
     _check_row("accuracy of the causes", [cause["accuracy"]], 1, largest=1.0)
 
@@ -148,8 +154,9 @@ def _check_parts(calibration: dict[str, Any], sources: list[str]) -> None:
         _require(min(fractions) >= 0, f"severities of {name} are below 0")
 
     dice, volume = calibration["dice"], calibration["volume"]
-    _check_row("coefficients of Dice", dice["coefficients"], channels + 1)
-    _check_row("Dice", [dice[k] for k in ("intercept", "mean_absolute_error", "spearman")], 3)
+    _check_row("coefficients of Dice", dice["coefficients"], 2 * channels + 1)
+    parts = ("intercept", "lowest_of_clean", "mean_absolute_error", "spearman")
+    _check_row("Dice", [dice[k] for k in parts], len(parts))
     _check_row("scale of the volume", [volume["scale"]], 1, positive=True)
     coverages = [volume[k] for k in ("coverage_before", "coverage_after")]
     _check_row("coverage of the volume", coverages, 2, largest=1.0)

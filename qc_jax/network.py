@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from qc_jax import conv, spectrum
+from qc_jax.source_head import CELL, Evidence, SourceHead, no_evidence
 
 _EPSILON = 1e-5
 _LOG_SPREAD_MEAN, _LOG_SPREAD_SCALE, _BOTTLENECK_SCALE = 0.5, 0.35, 4.0
@@ -38,6 +39,9 @@ class UNet(nn.Module):
         the power spectrum of the whole window, and on both of the whole scan.  Instance norm
         removes exactly this level from a window, and the noise level is just that; and which
         artefact a scan has is a question to all of it.
+      source_head: takes the log-variances of the sources from a `SourceHead`, at the scale of cells
+        of 4 mm and with what the k-space of the scan says, and adds one of its values to the
+        task's.  Needs the level head.
       windows_per_scan: so many windows in a row of a batch are of one scan, and what they have in
         common stands for the scan where `scan_levels` are not given.
       dtype: of the features and the arithmetic between them; parameters, statistics and both heads
@@ -49,6 +53,7 @@ class UNet(nn.Module):
     base_features: int = 30
     depth: int = 5
     level_head: bool = False
+    source_head: bool = False
     windows_per_scan: int = 1
     dtype: Any = jnp.float32
 
@@ -58,6 +63,7 @@ class UNet(nn.Module):
         image: jax.Array,
         scan_spectrum: jax.Array | None = None,
         scan_levels: jax.Array | None = None,
+        evidence: Evidence | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """Segments a batch of images.
 
@@ -66,6 +72,7 @@ class UNet(nn.Module):
           scan_spectrum: `(B, spectrum.SCAN_SIZE)` or of one scan without B, of the scan that each
             window is of; by default the windows are scans.
           scan_levels: `(C,)`, the mean over all windows of the scan of their `window_levels`.
+          evidence: for the source head, of the scan that each window is of; none by default.
 
         Returns:
           Logits `(B, X, Y, Z, K)` and log-variances `(B, X, Y, Z, 1 + N)`.
@@ -78,11 +85,13 @@ class UNet(nn.Module):
         check_divisible(image.shape[1:4], self.depth)
         features = [self.base_features * 2**level for level in range(self.depth)]
 
-        x, skips, levels = image.astype(self.dtype), [], []
+        x, skips, levels, spreads = image.astype(self.dtype), [], [], []
         for level, width in enumerate(features[:-1]):
             for half in ("first", "second"):
                 x, convolved = self._layer([x], width, f"encoder_{level}_{half}")
                 spread = local_log_spread(convolved, 2 ** (self.depth - 1 - level))
+                if level == 0 and self.source_head:
+                    spreads += _spreads_in_cells(convolved)
                 levels.append((spread - _LOG_SPREAD_MEAN) / _LOG_SPREAD_SCALE)
             skips.append(x)
             x = max_pool(x)
@@ -101,9 +110,21 @@ class UNet(nn.Module):
             1 + self.num_sources, name="log_variance", kernel_init=nn.initializers.normal(1e-2)
         )(x)
         if self.level_head:
-            log_variance += self._level(
-                image, jnp.concatenate(levels, axis=-1), scan_spectrum, scan_levels
-            )
+            levels = jnp.concatenate(levels, axis=-1)
+            log_variance += self._level(image, levels, scan_spectrum, scan_levels)
+        if self.source_head:
+            coarse = upsample(levels, self.depth - 1 - _CELL_LEVELS)
+            voxels = [x, logits[..., 1:] - logits[..., :1], log_variance]
+            means = [mean_in_cubes(part, CELL) for part in voxels]
+            local = jnp.concatenate([*spreads, *means, coarse], axis=-1)
+            self.sow("intermediates", "cells", local)
+            self.sow("intermediates", "task", log_variance[..., 0])
+            if evidence is None:
+                evidence = no_evidence(len(image), max(local.shape[1:4]))
+            head = SourceHead(1 + self.num_sources, name="sources")
+            found = upsample(head(local, evidence), _CELL_LEVELS)
+            task = log_variance[..., :1] + found[..., :1]
+            log_variance = jnp.concatenate([task, found[..., 1:]], axis=-1)
         return logits, log_variance
 
     def _layer(self, inputs, width: int, name: str) -> tuple[jax.Array, jax.Array]:
@@ -148,6 +169,16 @@ class UNet(nn.Module):
         parts = [jnp.broadcast_to(part, (len(window), part.shape[-1])) for part in parts]
         head = LevelHead(1 + self.num_sources, name="level")
         return upsample(head(levels, jnp.concatenate(parts, axis=-1)), self.depth - 1)
+
+
+_CELL_LEVELS = CELL.bit_length() - 1
+
+
+def _spreads_in_cells(convolved: jax.Array) -> list[jax.Array]:
+    """Log standard deviations of each channel in cells, and in cubes of two of them."""
+    fine = local_log_spread(convolved, CELL)
+    wide = upsample(local_log_spread(convolved, 2 * CELL))
+    return [(x - _LOG_SPREAD_MEAN) / _LOG_SPREAD_SCALE for x in (fine, wide)]
 
 
 class LevelHead(nn.Module):
@@ -222,6 +253,13 @@ def local_log_spread(x: jax.Array, edge: int) -> jax.Array:
         batch, number[0], edge, number[1], edge, number[2], edge, channels
     )
     return 0.5 * jnp.log(jnp.var(cubes, axis=(2, 4, 6)) + _EPSILON)
+
+
+def mean_in_cubes(x: jax.Array, edge: int) -> jax.Array:
+    """Means in cubes of `edge` voxels, `(B, X, Y, Z, C)` to a cube each."""
+    batch, *shape, channels = x.shape
+    parts = [length for size in shape for length in (size // edge, edge)]
+    return jnp.mean(x.reshape(batch, *parts, channels), axis=(2, 4, 6))
 
 
 def leaky_relu(x: jax.Array) -> jax.Array:

@@ -147,7 +147,7 @@ def _row(
         softmax_entropy=float(found.prediction.softmax_entropy[inside].mean()),
         entropy=float(entropy[inside].mean()),
         border=source_scores(variances, near),
-        dice=dice(found.prediction.segmentation == 1, subject.labels == 1),
+        dice=dice(found.grey_matter, subject.labels == 1),
         volume=found.volume,
         volume_uncertainty=found.volume_uncertainty,
         snr=iqms.snr(image, white),

@@ -8,7 +8,8 @@ import numpy as np
 from experiments.evidence.intervals import auc, bootstrap, mean, spearman
 from experiments.evidence.measurements import Row
 from qc_jax.models import Model
-from qc_jax.scoring.calibration import CLEAN, MIXED
+from qc_jax.scoring.answer import CLEAN
+from qc_jax.scoring.calibration import MIXED
 
 MEASURES: dict[str, tuple[Callable[[Row], float], int]] = {
     "ours": (lambda row: row.expected_dice, -1),

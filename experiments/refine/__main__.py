@@ -1,48 +1,41 @@
-"""`python -m experiments.refine`: the level head of a student trained again."""
+"""`python -m experiments.refine`: a source head for a student, from scans as scanners make them."""
 
 import dataclasses
 import sys
 from pathlib import Path
 
 from experiments import command
-from qc_jax.errors import ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Trains the level head of a student again and calibrates it.
+    """Trains the source head of a student and calibrates it.
 
-    The level head says how much of each cause there is; all that draws the maps in detail and the
-    grey matter stays. What it sees is computed once for many simulated scans and kept, so that two
-    CPU cores are enough: about 15 seconds for each head of 2 mm. Called again, it goes on where it
-    stopped.
+    Heads are scanned on grids of their own, spoilt in k-space and put through pipelines. The
+    network below the head stays as it is, so that two CPU cores are enough: about a minute for each
+    scanned head, and minutes for the training. Called again, it goes on where it stopped.
     """
 
     output: Path
     """The .safetensors file; a .json of the same name is written beside it."""
+    labels: Path
+    """Folder of label maps with FreeSurfer's numbers."""
+    split: Path
+    """JSON file that names the label maps of train, validation and test."""
+    scans: tuple[Path, ...] = ()
+    """Real scans without artefacts (NIfTI); one in four is for validation."""
     model: str = ""
     """Run folder or .safetensors weights; the model in the package by default."""
-    data: str = ""
-    """labels:DIR, or empty for the embedded population."""
-    split: str = ""
-    """JSON file that names the subjects of train, validation and test; empty for 80/10/10."""
-    subjects: int = 40
-    """Size of the embedded population."""
-    deformation: float = 1.0
-    """Of the heads, as in training."""
-    heads: int = 200
-    """Heads to learn from, in turn of each training subject."""
-    validation_heads: int = 32
-    """Heads on which the loss is measured, in turn of each validation subject."""
-    steps: int = 6000
+    draws: int = 160
+    """Scanned heads to learn from, each in six versions."""
+    validation_draws: int = 32
+    """Scanned heads to calibrate on."""
+    steps: int = 2400
     """Steps of the training."""
-    draws: int = 4
-    """Contrasts of each validation subject for the calibration, each clean, with every artefact and
-    with several."""
-    seed: int = 0
+    seed: int = 1
     """Of everything random."""
     work_dir: Path = Path("runs/refine")
-    """Folder for what the level head sees: 5 MB for each head of 2 mm."""
+    """Folder for scans and what is seen of them: 60 MB for each draw at 2 mm."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,69 +44,50 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def refine(arguments: Arguments) -> None:
-    """Keeps features, trains, scores validation scans, writes weights and calibration."""
+    """Scans, keeps features, trains, scores validation scans, writes weights and calibration."""
     import jax
     from rich.console import Console
     from rich.progress import track
 
-    from experiments import build, evaluate
-    from experiments.refine import features, levels
-    from qc_jax import augment, data
+    from experiments import acquired
+    from experiments.refine import calibrate, features, heads
     from qc_jax.data import cache
     from qc_jax.models import load_model, save_model
-    from qc_jax.network import LevelHead
-    from qc_jax.scoring import calibration
 
     console = Console(stderr=True)
-    model = load_model(arguments.model or None)
-    description = model.description
-    if not description.level_head:
-        raise ConfigError(f"{model.path} has no level head; there is nothing to train again")
     cache.use_compilation_cache()
-    subjects = build.heads_for(description, arguments.data, arguments.subjects, arguments.seed)
-    names = [subject.name for subject in subjects]
-    split = (
-        data.read_split(Path(arguments.split), names)
-        if arguments.split
-        else data.split_subjects(names, arguments.seed)
-    )
-    held = {part: [s for s in subjects if s.name in members] for part, members in split.items()}
-    sources = [s for s in augment.ALL_SOURCES if s.name in description.sources]
-
-    windows = {}
-    for part, number, deformation in (
-        ("train", arguments.heads, arguments.deformation),
-        ("validation", arguments.validation_heads, 0.0),
-    ):
-        found = features.of_population(
-            model, held[part], sources, number, deformation, arguments.seed, arguments.work_dir
+    model = features.with_source_head(load_model(arguments.model or None))
+    description = model.description
+    groups = acquired.groups(arguments.labels, arguments.split, arguments.scans)
+    numbers = {"train": arguments.draws, "validation": arguments.validation_draws}
+    draws = {
+        part: acquired.kept(
+            groups[part],
+            description,
+            number,
+            arguments.seed + (part == "validation"),
+            arguments.work_dir / part,
         )
-        line = track(found, f"{part} heads", number, console=console)
-        windows[part] = levels.windows_of(list(line))
-
-    head = LevelHead(1 + len(sources))
-    smooth = levels.smoothing(windows["train"].local.shape[1], description.depth)
-    before = model.params["params"]["level"]
-    schedule = levels.Schedule(arguments.steps, seed=arguments.seed)
-    steps = iter(track(range(schedule.steps), "level head", console=console))
-    fresh = levels.fresh_params(jax.random.key(arguments.seed), windows["train"])
-    trained = levels.train(fresh, windows["train"], smooth, schedule, lambda: next(steps))
-    for text, params in (("before", before), ("after", trained)):
-        value = float(levels.loss(head, params, windows["validation"], smooth))
-        print(f"mean square of the log-variances' differences on validation, {text}: {value:.3f}")
-
-    params = {"params": {**model.params["params"], "level": trained}}
-    refined = dataclasses.replace(model, params=params)
-    scored = evaluate.score_with_progress(
-        refined, held["validation"], sources, arguments.draws, arguments.seed + 1
+        for part, number in numbers.items()
+    }
+    seen = features.kept(
+        model, draws["train"], arguments.draws, arguments.seed, arguments.work_dir / "features"
     )
+    blocks = heads.blocks_of(list(track(seen, "scans", arguments.draws, console=console)))
+    schedule = heads.Schedule(arguments.steps, seed=arguments.seed)
+    line = iter(track(range(schedule.steps), "source head", console=console))
+    student = heads.train(blocks, schedule, lambda value: next(line))
+
+    params = {"params": {**model.params["params"], "sources": student}}
+    model = dataclasses.replace(model, params=jax.tree.map(jax.numpy.asarray, params))
     facts = {
         **model.training,
-        "level head": f"{arguments.heads} heads, {arguments.steps} steps, "
-        f"from the weights {model.sha256[:12]}",
-        "validation scans": len(scored),
+        "source head": f"{arguments.draws} scanned heads of {len(groups['train'])} people in "
+        f"{acquired.VERSIONS} versions, {arguments.steps} steps, from the weights "
+        f"{model.sha256[:12]}",
     }
-    known = calibration.fit(scored, description.sources)
+    validation = track(draws["validation"], "calibration", numbers["validation"], console=console)
+    known = calibrate.fit(model, validation, groups["validation"])
     written = save_model(arguments.output, description, params, facts, known)
     print(f"{written.path}: SHA-256 {written.sha256}")
 

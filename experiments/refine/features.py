@@ -1,80 +1,100 @@
-"""What the level head of a student sees of simulated scans, and what it should say.
+"""What the source head sees of scans whose artefacts are known, and what it should say.
 
-The student has learnt against the errors of the segmentation how large its variances are together
-(Eq. 5).  What their sum rises by when one artefact is put in alone is the variance of that artefact
-(the variance sum law of section 3), and stands here for what its teacher says in Eq. 7.
+Were the truth drawn from what the network says of the clean scan, p, the cross-entropy of what it
+says of a spoilt one, q, would be the entropy of p and the divergence KL(p || q) on average.  Eq. 4
+has its minimum where the variance is twice the cross-entropy: that of the clean scan, the task's,
+and twice the divergence, which is the variance of the artefact (the variance sum law of section 3)
+and stands here for what its teacher says in Eq. 7.  It needs no labels.
+
+The network itself stays as it is, so that all of this is computed once.  Of each draw a few blocks
+of cells are kept, at the same places in all of its versions.
 """
 
+import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
-from experiments import kept
-from qc_jax import augment, data, files, network, spectrum, uncertainty
-from qc_jax.augment import Source
+from experiments.acquired import Draw
+from qc_jax import files, network, source_head, spectrum
+from qc_jax.errors import ConfigError
 from qc_jax.models import Model
-from qc_jax.scoring import scores
 from qc_jax.scoring.predict import windows_in
-from qc_jax.scoring.scan import on_grid
-from qc_jax.training import SampleConfig, stages
 
-_WINDOWS = 12
-"""Of each scan, in other places of each head."""
+BLOCK = 4
+"""Cells along the edge of a block: 16 mm, enough for the gradients and windows of Eq. 7."""
+_WINDOWS, _BLOCKS, _TRIES = 8, 3, 4
 
 
 class Features(NamedTuple):
-    """Of S scans in W windows, side by side, with `c` voxels of the bottleneck along each edge.
+    """Of one draw: V versions, K blocks of `BLOCK`^3 cells each.
 
     Attributes:
-      local: `(S, W, c, c, c, C)` float16, what the head sees of a voxel of the bottleneck.
-      everywhere: `(S, W, D)`, what it sees of window and scan.
-      fine: `(S, W, c, c, c, 1 + N)`, mean of the log-variances without what the head adds.
-      target: the same of the log-variances that it should lead to.
-      inside: `(W, c, c, c)`, share of the voxel within the head of the clean scan.
-      present: `(S, N)`, the fraction of each artefact's severity, NaN where it is absent.
+      local: `(V, K, b, b, b, C)` float16, what the head sees of a cell.
+      slices: `(V, K, 3, b, S)` float16, and of the slices through it.
+      scan, axes: `(V, ...)`, see `source_head.Evidence`.
+      cross_entropy: `(V, K, b, b, b)`, mean over the cell, of the labels, or of a real scan of what
+        the network finds in its clean version.
+      own: `(V, K, b, b, b)`, variance of the artefacts, twice the mean over the cell of the
+        Kullback-Leibler divergence of what the network says of this version from what it says of
+        the clean one.
+      task: `(V, K, b, b, b)`, log-variance of the task without the source head.
+      region: `(V, K, b, b, b)`, how much of the artefact is there.
+      inside: `(V, K, b, b, b)`, share of the cell in the head.
+      present: `(V, N)`, fraction of the severity of each cause, NaN where it is absent.
+      comparable: `(V, N)` bool, whether the version with this cause alone has it in the same part.
     """
 
     local: np.ndarray
-    everywhere: np.ndarray
-    fine: np.ndarray
-    target: np.ndarray
+    slices: np.ndarray
+    scan: np.ndarray
+    axes: np.ndarray
+    cross_entropy: np.ndarray
+    own: np.ndarray
+    task: np.ndarray
+    region: np.ndarray
     inside: np.ndarray
     present: np.ndarray
+    comparable: np.ndarray
 
 
-def of_population(
-    model: Model,
-    subjects: Sequence[data.Subject],
-    sources: Sequence[Source],
-    number: int,
-    deformation: float,
-    seed: int,
-    folder: Path,
+def with_source_head(model: Model) -> Model:
+    """The model with a source head that has learnt nothing, unless it has one."""
+    if model.description.source_head:
+        return model
+    if not model.description.level_head:
+        raise ConfigError(f"{model.path} has no level head, which the source head stands on")
+    description = dataclasses.replace(model.description, source_head=True)
+    drawn = network.fresh_params(description.network, jax.random.key(0), description.patch)
+    params = {"params": {**drawn["params"], **model.params["params"]}}
+    return dataclasses.replace(model, description=description, params=params)
+
+
+def kept(
+    model: Model, draws: Iterator[Draw], number: int, seed: int, folder: Path
 ) -> Iterator[Features]:
-    """Features of `number` heads, in turn of each subject, kept in a folder and read from there.
+    """Features of `number` draws, from the folder where they were made before.
 
     Args:
-      model: whose level head is to be trained.
-      subjects: with tissue fractions.
-      sources: of the model.
-      number: of heads.
-      deformation: see `training.make_scan`.
-      seed: of everything random.
-      folder: where they are kept, those of other models, subjects or seeds apart.
+      model: whose network has a source head, trained or not.
+      draws: asked for only where there is something to make.
+      number: of draws.
+      seed: of the places.
+      folder: of this model and these draws.
     """
-    folder = kept.folder_for(folder, subjects, model.sha256, deformation, seed)
     for index in range(number):
-        path = folder / f"{index}.npz"
+        path = folder / f"{index:04d}.npz"
+        drawn = next(draws)
         if not path.exists():
-            fractions = subjects[index % len(subjects)].fractions
-            key = jax.random.fold_in(jax.random.key(seed), index)
-            rng = np.random.default_rng([seed, index])
-            found = of_head(model, key, rng, fractions, sources, deformation)
+            with files.writing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+            found = of_draw(model, drawn, np.random.default_rng([seed, index]))
             files.write_whole(path, functools.partial(_save, found))
         with np.load(path) as arrays:
             yield Features(**arrays)
@@ -84,108 +104,112 @@ def _save(found: Features, path: Path) -> None:
     np.savez(path, **found._asdict())
 
 
-def of_head(
-    model: Model,
-    key: jax.Array,
-    rng: np.random.Generator,
-    fractions: np.ndarray,
-    sources: Sequence[Source],
-    deformation: float,
-) -> Features:
-    """Features of a head: scanned clean, with each artefact alone and with several of them."""
-    scan_key, vary_key, artefact_key = jax.random.split(key, 3)
-    config = SampleConfig(model.description.patch, deformation=deformation)
-    image, labels = stages.make_scan(scan_key, fractions, deformation)
-    clean, _ = stages.vary_scan(vary_key, image, labels, config)
+def of_draw(model: Model, draw: Draw, rng: np.random.Generator) -> Features:
+    """Features of all versions of a draw."""
+    net, patch = model.description.network, model.description.patch
+    mask = draw.masks[0]
+    places = windows_in(mask, patch, 0.5)
+    shares = np.array([mask[place].mean() for place in places])
+    chosen = rng.choice(len(places), _WINDOWS, p=shares / shares.sum())
+    windows = [places[i] for i in chosen]
+    cells = patch[0] // source_head.CELL
+    blocks = [_block(rng, mask[place], cells) for place in windows for _ in range(_BLOCKS)]
 
-    fraction = rng.random(len(sources))
-    several = [rng.permutation(len(sources))[: rng.integers(2, len(sources) + 1)] for _ in range(2)]
-    versions = [[], *([i] for i in range(len(sources))), *several]
-    present = np.full((len(versions), len(sources)), np.nan, np.float32)
-    for row, version in zip(present, versions, strict=True):
-        row[version] = fraction[version]
-    places = windows_in(np.ones(clean.shape, bool), model.description.patch, 0.0)
-    places = [places[i] for i in rng.permutation(len(places))]
-    mask = scores.head_mask(np.asarray(clean), model.description.voxel_size)
-    places.sort(key=lambda place: not mask[place].any())
-    seen = [of_scan(model, np.asarray(clean), places)]
-    for row in present[1:]:
-        severities = [
-            s.none if np.isnan(f) else s.severity(f) for s, f in zip(sources, row, strict=True)
-        ]
-        bad = augment.apply_sources(artefact_key, clean, sources, jnp.asarray(severities))
-        seen.append(of_scan(model, np.asarray(bad), places))
+    def cut(of_window):  # (W, c, c, c, ...) to (K, b, b, b, ...)
+        return np.stack([of_window[i // _BLOCKS][block] for i, block in enumerate(blocks)])
 
-    first, alone = seen[0], seen[1 : len(sources) + 1]
-    edge = 2 ** (model.description.depth - 1)
-    rises = [np.maximum(scan.total - first.total, uncertainty.VARIANCE_FLOOR) for scan in alone]
-    own = np.stack([in_cubes(np.log(rise), edge) for rise in rises], axis=-1)
-    floor = np.float32(np.log(uncertainty.VARIANCE_FLOOR))
-    by_source = np.where(np.isnan(present)[:, None, None, None, None], floor, own)
-    task = np.broadcast_to(in_cubes(first.task, edge)[..., None], (*by_source.shape[:-1], 1))
-    return Features(
-        np.stack([scan.local for scan in seen]).astype(np.float16),
-        np.stack([scan.everywhere for scan in seen]),
-        np.stack([in_cubes(scan.fine, edge) for scan in seen]),
-        np.concatenate([task, by_source], axis=-1),
-        in_cubes(first.inside.astype(np.float32), edge),
-        present,
+    parts = []
+    for version in range(len(draw.images)):
+        image = draw.images[version].astype(np.float32)
+        in_model = spectrum.describe_scan(image[None])[0]
+        levels = _levels_of(model, image, draw.masks[version])
+        patches = np.stack([image[place] for place in windows])[..., None]
+        logits, local, task = _see(net, model.params, patches, in_model, levels)
+        log_chances = jax.nn.log_softmax(logits, axis=-1)
+        if version == 0:
+            clean = log_chances
+            truth = [draw.grey_matter[place] > 127 for place in windows]
+            labels = np.stack(truth) if draw.grey_matter.any() else np.argmax(logits, axis=-1)
+        error = optax.softmax_cross_entropy_with_integer_labels(logits, labels.astype(np.int32))
+        parts.append(
+            (
+                cut(np.asarray(local)).astype(np.float16),
+                _slices(draw.slices[version], windows, blocks),
+                np.concatenate([draw.scan[version], in_model]),
+                draw.axes[version],
+                cut(_means(error)),
+                cut(_means(2 * jnp.sum(jnp.exp(clean) * (clean - log_chances), axis=-1))),
+                cut(_means(task)),
+                cut(_means(_windows(draw.regions[version], windows) / np.float32(255))),
+                cut(_means(_windows(draw.masks[version], windows).astype(np.float32))),
+            )
+        )
+    present = draw.present
+    alone = present[1:-1]
+    whole = draw.regions[1:-1].reshape(len(alone), -1).min(axis=1) == 255
+    comparable = np.ones(present.shape, bool)
+    comparable[-1] = (whole[:, None] & np.isfinite(alone)).any(axis=0) | np.isnan(present[-1])
+    return Features(*(np.stack(part) for part in zip(*parts, strict=True)), present, comparable)
+
+
+def _block(rng: np.random.Generator, mask: np.ndarray, cells: int) -> tuple[slice, ...]:
+    """A block of cells in a window, of a few tries the one that holds most of the head."""
+    edge, best = source_head.CELL, None
+    for _ in range(_TRIES):
+        corner = rng.integers(0, cells - BLOCK + 1, 3)
+        block = tuple(slice(c, c + BLOCK) for c in corner)
+        share = mask[tuple(slice(edge * c, edge * (c + BLOCK)) for c in corner)].mean()
+        if best is None or share > best[0]:
+            best = share, block
+        if share > 0.5:
+            break
+    assert best is not None
+    return best[1]
+
+
+def _slices(slices: np.ndarray, windows, blocks) -> np.ndarray:
+    """Those through each block, `(K, 3, b, S)`."""
+    found = []
+    for i, block in enumerate(blocks):
+        window = windows[i // _BLOCKS]
+        firsts = [w.start // source_head.CELL + b.start for w, b in zip(window, block, strict=True)]
+        found.append([slices[a, first : first + BLOCK] for a, first in enumerate(firsts)])
+    return np.array(found, np.float16)
+
+
+def _windows(volume: np.ndarray, windows) -> np.ndarray:
+    return np.stack([volume[place] for place in windows])
+
+
+def _means(voxels) -> np.ndarray:
+    return np.asarray(network.mean_in_cubes(jnp.asarray(voxels)[..., None], source_head.CELL))[
+        ..., 0
+    ]
+
+
+def _levels_of(model: Model, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Means over the windows side by side that hold some of the head, as in scoring."""
+    net, patch = model.description.network, model.description.patch
+    apart = windows_in(mask, patch, 0.0)
+    patches = np.stack([image[place] for place in apart])[..., None]
+    groups = [
+        np.asarray(_window_levels(net, model.params, _filled(patches[first : first + _WINDOWS])))
+        for first in range(0, len(patches), _WINDOWS)
+    ]
+    return np.concatenate(groups)[: len(patches)].mean(axis=0)
+
+
+def _filled(patches: np.ndarray) -> np.ndarray:
+    return np.concatenate(
+        [patches, np.zeros((_WINDOWS - len(patches), *patches.shape[1:]), np.float32)]
     )
-
-
-class Seen(NamedTuple):
-    """Of one scan in W windows: as in `Features`, but log-variances of voxels."""
-
-    local: np.ndarray
-    everywhere: np.ndarray
-    fine: np.ndarray
-    task: np.ndarray
-    total: np.ndarray
-    inside: np.ndarray
-
-
-def of_scan(model: Model, image: np.ndarray, places: Sequence[tuple[slice, ...]]) -> Seen:
-    """A scan as the scoring sees it, in the first windows of those that lie side by side."""
-    net, params = model.description.network, model.params
-    conformed = on_grid(image, model.description.voxel_size)
-    inside = np.stack([conformed.mask[place] for place in places])
-    patches = np.stack([conformed.image[place] for place in places])[..., None]
-    fine, local, levels = _see(net, params, patches[:_WINDOWS])
-    groups = [levels]
-    for first in range(_WINDOWS, len(patches), _WINDOWS):
-        groups.append(_window_levels(net, params, patches[first : first + _WINDOWS]))
-    touched = inside.any(axis=(1, 2, 3))
-    scan_levels = np.concatenate(groups)[touched].mean(axis=0)
-    scan_spectrum = spectrum.describe_scan(conformed.image[None])[0]
-    shared = [np.broadcast_to(x, (len(levels), len(x))) for x in (scan_levels, scan_spectrum)]
-    everywhere = np.concatenate([levels, *shared], axis=-1)
-    task, total = _variances(net, params, fine, local, everywhere)
-    return Seen(*map(np.asarray, (local, everywhere, fine, task, total)), inside[:_WINDOWS])
 
 
 _window_levels = jax.jit(network.window_levels, static_argnums=0)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _see(net: network.UNet, params, patches: jax.Array) -> tuple[jax.Array, ...]:
-    """Log-variances without what the head adds, and what the head sees of voxels and windows."""
-    # The compiler sees that both have the same encoder, and that one decoder is not asked for.
-    _, fine = net.clone(level_head=False).apply(params, patches)
-    _, kept = net.apply(params, patches, mutable=["intermediates"])
-    return fine, kept["intermediates"]["local_levels"][0], kept["intermediates"]["levels"][0]
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _variances(net: network.UNet, params, fine, local, everywhere) -> tuple[jax.Array, jax.Array]:
-    """Log-variance of the task and the sum of all variances, as the student has them now."""
-    head = network.LevelHead(1 + net.num_sources)
-    coarse = head.apply({"params": params["params"]["level"]}, local, everywhere)
-    log_variance = fine + network.upsample(coarse, net.depth - 1)
-    return log_variance[..., 0], uncertainty.total_variance(log_variance)
-
-
-def in_cubes(x: np.ndarray, edge: int) -> np.ndarray:
-    """Means in cubes of `edge` voxels, `(W, X, Y, Z, ...)`."""
-    windows, *shape = x.shape[:4]
-    parts = [length for size in shape for length in (size // edge, edge)]
-    return x.reshape(windows, *parts, *x.shape[4:]).mean(axis=(2, 4, 6))
+def _see(net: network.UNet, params, patches, in_model, levels) -> tuple[jax.Array, ...]:
+    """Logits, what the head sees of cells, and log-variances of the task without the head."""
+    (logits, _), kept = net.apply(params, patches, in_model, levels, mutable=["intermediates"])
+    return logits, kept["intermediates"]["cells"][0], kept["intermediates"]["task"][0]

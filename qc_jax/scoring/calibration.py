@@ -1,10 +1,12 @@
 """What the scores of a model mean: learnt on validation scans, kept with the model.
 
-Scores enter as standard scores: the logarithm, less the mean and over the standard deviation of the
-clean validation scans.  Learnt are the cause of a scan's uncertainty (multinomial logistic
-regression), the severity of each cause (isotonic regression), the Dice coefficient that was
-reached (ridge regression on its logit, from the scores and the expected Dice), and the scale of the
-volume's error bar.  How good each of them is comes from leaving one subject out at a time.
+Scores, the medians over the head and the high quantiles, enter as standard scores: the logarithm,
+less the mean and over the standard deviation of the clean validation scans.  Learnt are the cause
+of what was lost (multinomial logistic regression on the sources' scores alone: the task's depends
+on how much of the head there is), the severity of each cause (isotonic regression), the Dice
+coefficient that was reached (ridge regression on its logit, from the scores and the expected Dice),
+and the scale of the volume's error bar.  How good each of them is comes from leaving one subject
+out at a time.
 """
 
 import dataclasses
@@ -16,11 +18,14 @@ from scipy import special, stats
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from qc_jax import uncertainty
 from qc_jax.errors import ConfigError
+from qc_jax.scoring.answer import CLEAN, answer
+from qc_jax.scoring.copies import Copy
 
-CLEAN, MIXED = "none", "mixture"
-"""A scan without any artefact, and one with several, of which no cause is learnt, but the Dice
-coefficient and the volume are."""
+MIXED = "mixture"
+"""A scan with several artefacts, of which no cause is learnt, but the Dice coefficient and the
+volume are."""
 _DICE_RANGE = (0.01, 0.99)
 _SMALLEST_SCALE = 0.05
 """Of a score's logarithm over clean scans: where all of them are at the detection limit, a score
@@ -28,9 +33,9 @@ just above it is not a thousand standard deviations out."""
 _SMALLEST_BAR = 1e-6
 """mL, and a scale: a network that has not learnt finds no grey matter in any scan, so that errors
 and error bars are 0."""
-_KNOWN_SHARE = 0.99
-"""Quantile of the known scans' task score, beyond which a scan is unlike them all: the causes of
-such scans were found to be wrong and sure of themselves."""
+HARMLESS = 0.95
+"""Dice coefficient with the segmentation of the clean scan from which on an artefact has done no
+harm, so that there is nothing to name."""
 _RELIABLE = 0.5
 """Share of the causes that has to be right before one is named in words."""
 ONE_SIGMA = 0.6827
@@ -46,8 +51,10 @@ class KnownScan:
       artefact: what was put in, `MIXED` for several, or None for a clean scan.
       fraction: of the way from mild to severe; of several the largest.
       scores: `(1 + N,)`, see `scores.source_scores`.
+      local_scores: `(1 + N,)`, see `scores.local_scores`.
       expected_dice: see `scores.expected_dice`.
-      dice: of the grey-matter segmentation.
+      dice: of the grey-matter segmentation; NaN where the truth is not known.
+      kept: Dice coefficient with the segmentation of the clean scan.
       volume: of grey matter as predicted, in mL.
       clean_volume: as predicted for the clean scan, in mL.
       volume_uncertainty: before calibration, in mL.
@@ -57,8 +64,10 @@ class KnownScan:
     artefact: str | None
     fraction: float
     scores: np.ndarray
+    local_scores: np.ndarray
     expected_dice: float
     dice: float
+    kept: float
     volume: float
     clean_volume: float
     volume_uncertainty: float
@@ -104,42 +113,46 @@ def fit(scans: Sequence[KnownScan], sources: Sequence[str]) -> dict[str, Any]:
             "each is judged by what was learnt from others; use more subjects, or another split"
         )
     clean = np.array([s.scores for s in scans if s.artefact is None])
-    logs = np.log(clean)
-    mean, scale = logs.mean(axis=0), np.maximum(logs.std(axis=0), _SMALLEST_SCALE)
-    features = (np.log([s.scores for s in scans]) - mean) / scale
+    logs = np.array([_logs(s.scores, s.local_scores) for s in scans])
+    of_clean = logs[[s.artefact is None for s in scans]]
+    mean, scale = of_clean.mean(axis=0), np.maximum(of_clean.std(axis=0), _SMALLEST_SCALE)
+    features = (logs - mean) / scale
     expected = [_logit(s.expected_dice) for s in scans]
     dice_features = np.column_stack([features, expected])
-    causes = np.array([s.artefact or CLEAN for s in scans])
+    causes = np.array([_cause_of(s) for s in scans])
     subjects = np.array([s.subject for s in scans])
     dices = np.clip([s.dice for s in scans], *_DICE_RANGE)
 
-    one = causes != MIXED
+    one, judged = causes != MIXED, np.isfinite(dices)
     out_cause, out_dice = np.empty(len(scans), object), np.empty(len(scans))
     for subject in np.unique(subjects):
         out, rest = subjects == subject, subjects != subject
-        cause_model = _cause_model(features[rest & one], causes[rest & one])
-        out_cause[out] = cause_model.predict(features[out])
-        out_dice[out] = _dice_model(dice_features[rest], dices[rest]).predict(dice_features[out])
-    cause_model = _cause_model(features[one], causes[one])
-    dice_model = _dice_model(dice_features, dices)
+        cause_model = _cause_model(_of_sources(features[rest & one]), causes[rest & one])
+        out_cause[out] = cause_model.predict(_of_sources(features[out]))
+        model = _dice_model(dice_features[rest & judged], dices[rest & judged])
+        out_dice[out] = model.predict(dice_features[out])
+    cause_model = _cause_model(_of_sources(features[one]), causes[one])
+    dice_model = _dice_model(dice_features[judged], dices[judged])
+    of_clean_dice = out_dice[[s.artefact is None for s in scans]]
+    error = np.abs(special.expit(out_dice) - dices)[judged]
 
     severity = {}
     for channel, source in enumerate(sources, 1):
-        own = causes == source
+        own = np.array([s.artefact == source for s in scans])
         fractions = np.array([s.fraction for s in scans])[own]
+        standard = features[own, len(sources) + 1 + channel]
         steps = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
-        steps.fit(features[own, channel], fractions)
+        steps.fit(standard, fractions)
         severity[source] = {
             "standard_scores": steps.X_thresholds_.tolist(),
             "fractions": steps.y_thresholds_.tolist(),
-            "spearman": rank_correlation(fractions, features[own, channel]),
+            "spearman": rank_correlation(fractions, standard),
         }
     names = ["task", *sources]
     return {
         "reference": {
             name: np.sort(clean[:, channel]).tolist() for channel, name in enumerate(names)
         },
-        "task_limit": float(np.quantile([s.scores[0] for s in scans], _KNOWN_SHARE)),
         "log_mean": mean.tolist(),
         "log_scale": scale.tolist(),
         "cause": {
@@ -152,8 +165,9 @@ def fit(scans: Sequence[KnownScan], sources: Sequence[str]) -> dict[str, Any]:
         "dice": {
             "coefficients": dice_model.coef_.tolist(),
             "intercept": float(dice_model.intercept_),
-            "mean_absolute_error": float(np.mean(np.abs(special.expit(out_dice) - dices))),
-            "spearman": rank_correlation(out_dice, dices),
+            "lowest_of_clean": float(special.expit(of_clean_dice.min())),
+            "mean_absolute_error": float(np.mean(error)),
+            "spearman": rank_correlation(out_dice[judged], dices[judged]),
         },
         "volume": fit_volume(scans),
         "scans": len(scans),
@@ -189,71 +203,73 @@ def rank_correlation(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.nd
 
 
 def interpret(
-    scores: np.ndarray, expected_dice: float, calibration: dict[str, Any]
+    scores: np.ndarray,
+    local_scores: np.ndarray,
+    expected_dice: float,
+    calibration: dict[str, Any],
+    doubts: Sequence[str] = (),
+    copies: Sequence[Copy] = (),
 ) -> Interpretation:
     """What the scores of a scan say, by a calibration from `fit`.
 
     Args:
-      scores: `(1 + N,)`, the task first.
+      scores: `(1 + N,)`, the task first, see `scores.source_scores`.
+      local_scores: `(1 + N,)`, see `scores.local_scores`.
       expected_dice: see `scores.expected_dice`.
       calibration: of the same model.
+      doubts: see `doubts.doubts`.
+      copies: see `copies.find_copies`.
     """
     names = list(calibration["reference"])
-    standard = (np.log(scores) - calibration["log_mean"]) / np.array(calibration["log_scale"])
+    logs = _logs(scores, local_scores)
+    standard = (logs - calibration["log_mean"]) / np.array(calibration["log_scale"])
     percentiles = {
         name: float(stats.percentileofscore(calibration["reference"][name], score, kind="mean"))
         for name, score in zip(names, scores, strict=True)
     }
     cause = calibration["cause"]
-    logits = np.array(cause["coefficients"]) @ standard + cause["intercepts"]
+    logits = np.array(cause["coefficients"]) @ _of_sources(standard) + cause["intercepts"]
     chances = dict(zip(cause["classes"], special.softmax(logits).tolist(), strict=True))
     chances = dict(sorted(chances.items(), key=lambda item: -item[1]))
     severities = {
         name: float(np.interp(value, steps["standard_scores"], steps["fractions"]))
-        for (name, steps), value in zip(calibration["severity"].items(), standard[1:], strict=True)
+        for (name, steps), value in zip(
+            calibration["severity"].items(), standard[len(names) + 1 :], strict=True
+        )
     }
     dice_features = [*standard, _logit(expected_dice)]
     logit = np.dot(calibration["dice"]["coefficients"], dice_features)
     dice = special.expit(logit + calibration["dice"]["intercept"])
-    doubt = _doubt(scores[0], calibration)
-    return Interpretation(
-        percentiles,
-        chances,
-        severities,
-        float(np.clip(dice, *_DICE_RANGE)),
-        not doubt,
-        f"not named; {doubt}" if doubt else _sentence(chances, severities),
-    )
-
-
-def severity_in_words(fraction: float) -> str:
-    """Thirds of the way from mild to severe."""
-    return "mild" if fraction < 1 / 3 else "moderate" if fraction < 2 / 3 else "severe"
-
-
-def _doubt(task: float, calibration: dict[str, Any]) -> str:
-    """Why the causes cannot be believed; empty where they can."""
-    accuracy, task_limit = calibration["cause"]["accuracy"], calibration["task_limit"]
+    predicted = float(np.clip(dice, *_DICE_RANGE))
+    accuracy = cause["accuracy"]
     if accuracy < _RELIABLE:
-        return f"this model would be right in only {accuracy:.0%} of known scans"
-    if task > task_limit:
-        return (
-            f"this scan's task variance, {task:.2g}, is beyond that of the scans that this model "
-            f"was calibrated on, {task_limit:.2g}"
-        )
-    return ""
-
-
-def _sentence(chances: dict[str, float], severities: dict[str, float]) -> str:
-    (first, chance), (second, runner_up), *_ = chances.items()
-    name = {CLEAN: "no artefact"}
-    what = name.get(first, f"{first}, {severity_in_words(severities.get(first, 0.0))}")
-    rest = f"; next: {name.get(second, second)} ({runner_up:.0%})" if runner_up >= 0.05 else ""
-    return f"{what} ({chance:.0%}){rest}"
+        named = False
+        sentence = f"not named; this model would be right in only {accuracy:.0%} of known scans"
+    else:
+        lowest = calibration["dice"]["lowest_of_clean"]
+        named, sentence = answer(chances, severities, predicted, doubts, copies, lowest)
+    return Interpretation(percentiles, chances, severities, predicted, named, sentence)
 
 
 def _logit(dice: float) -> float:
     return float(special.logit(np.clip(dice, *_DICE_RANGE)))
+
+
+def _logs(scores: np.ndarray, local_scores: np.ndarray) -> np.ndarray:
+    """`(2 (1 + N),)`; below the floor of the variances one is as good as another."""
+    return np.log(np.concatenate([scores, local_scores]) + uncertainty.VARIANCE_FLOOR)
+
+
+def _of_sources(features: np.ndarray) -> np.ndarray:
+    """Those of `_logs` without the task's, along the last axis."""
+    number = features.shape[-1] // 2
+    return np.delete(features, [0, number], axis=-1)
+
+
+def _cause_of(scan: KnownScan) -> str:
+    if scan.artefact in (None, MIXED):
+        return scan.artefact or CLEAN
+    return scan.artefact if scan.kept < HARMLESS else CLEAN
 
 
 def _cause_model(features: np.ndarray, causes: np.ndarray) -> LogisticRegression:

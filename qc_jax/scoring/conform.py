@@ -11,9 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from qc_jax import augment
+from qc_jax import augment, native
 from qc_jax.data import grid
 from qc_jax.scoring.scores import head_mask
+from qc_jax.source_head import CELL
 
 _ABOVE_HEAD = 10.0
 """mm of air above the head, as around the label maps of the training."""
@@ -29,11 +30,13 @@ class Conformed:
       image: `(X, Y, Z)` float32 in [0, 1].
       mask: `(X, Y, Z)` bool, the head.
       affine: `(4, 4)`, voxels of the grid to mm.
+      k_space: what the k-space of the scan says on its own grid, at the cells of this one.
     """
 
     image: np.ndarray
     mask: np.ndarray
     affine: np.ndarray
+    k_space: native.OnGrid
 
 
 def conform(
@@ -48,13 +51,25 @@ def conform(
       field_of_view: voxels of the grid.
     """
     data = from_zero(np.asarray(data, np.float32))
-    box_centre = _box_centre(data, affine, voxel_size, field_of_view)
-    box_centre = grid.centre_on_voxels(affine, voxel_size, field_of_view, box_centre)
+    box_centre = centre_of_box(data, affine, voxel_size, field_of_view)
+    return conform_to(data, affine, voxel_size, field_of_view, box_centre)
+
+
+def conform_to(
+    data: np.ndarray,
+    affine: np.ndarray,
+    voxel_size: float,
+    field_of_view: Sequence[int],
+    box_centre: np.ndarray,
+) -> Conformed:
+    """As `conform`, of data `from_zero`, to a box whose middle, `(3,)` mm, is known."""
     image = grid.resample(data, affine, voxel_size, field_of_view, box_centre)
     mask = head_mask(image, voxel_size)
     grid_affine = np.diag([voxel_size] * 3 + [1.0])
     grid_affine[:3, 3] = box_centre - voxel_size * (np.asarray(field_of_view) - 1) / 2
-    return Conformed(np.asarray(augment.normalise(image)), mask, grid_affine)
+    found = native.describe(data, np.linalg.norm(affine[:3, :3], axis=0))
+    k_space = native.on_grid(found, affine, grid_affine, image.shape, CELL)
+    return Conformed(np.asarray(augment.normalise(image)), mask, grid_affine, k_space)
 
 
 def from_zero(data: np.ndarray) -> np.ndarray:
@@ -73,8 +88,10 @@ def to_grid(
     )
 
 
-def _box_centre(data, affine, voxel_size, field_of_view) -> np.ndarray:
-    """In mm: the box begins `_ABOVE_HEAD` above the head."""
+def centre_of_box(
+    data: np.ndarray, affine: np.ndarray, voxel_size: float, field_of_view: Sequence[int]
+) -> np.ndarray:
+    """Where `conform` puts its box: `(3,)` mm of its middle; it begins 10 mm above the head."""
     coarse = 4.0
     extent = np.abs(affine[:3, :3]) @ np.array(data.shape)
     shape = np.maximum(np.ceil(extent / coarse).astype(int), 2)
@@ -88,4 +105,4 @@ def _box_centre(data, affine, voxel_size, field_of_view) -> np.ndarray:
     sides = [np.flatnonzero(upper.any(axis=tuple({0, 1, 2} - {a}))) for a in (0, 1)]
     centre = np.array([(side.min() + side.max()) / 2 for side in sides] + [top]) * coarse + corner
     centre[2] += _ABOVE_HEAD - voxel_size * field_of_view[2] / 2
-    return centre
+    return grid.centre_on_voxels(affine, voxel_size, field_of_view, centre)

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from qc_jax import spectrum, uncertainty
+from qc_jax import native, spectrum, uncertainty
 from qc_jax.network import UNet, window_levels
+from qc_jax.source_head import CELL, Evidence
 
 
 class Prediction(NamedTuple):
@@ -46,6 +47,7 @@ def predict(
     overlap: float = 0.25,
     batch_size: int = 8,
     mask: np.ndarray | None = None,
+    k_space: native.OnGrid | None = None,
     progress: Callable[[float], None] = lambda share: None,
 ) -> Prediction:
     """Segments a volume of any size and predicts its variances.
@@ -62,26 +64,34 @@ def predict(
         not touch it are left out, and nothing changes inside it, but that a level head knows the
         levels of these windows alone.  Where no window was, the voxel is background with variance
         0.  Everywhere by default.
+      k_space: of the scan on its own grid; a network with a source head needs it.
       progress: called with the share of the windows that are done.
 
     Raises:
-      ValueError: overlap not in [0, 1), or image and mask of different shape.
+      ValueError: overlap not in [0, 1), image and mask of different shape, or no `k_space` for a
+        network with a source head.
       jax.errors.JaxRuntimeError: the device has no memory for a single window.
     """
     if not 0 <= overlap < 1:
         raise ValueError(f"overlap is {overlap}, but has to lie in [0, 1)")
     if mask is not None and mask.shape != image.shape:
         raise ValueError(f"the mask has shape {mask.shape}, but the image {image.shape}")
+    if network.source_head and k_space is None:
+        raise ValueError("a network with a source head needs the k-space of the scan, see `native`")
     while True:
         try:
-            return _predict(network, params, image, window, overlap, batch_size, mask, progress)
+            return _predict(
+                network, params, image, window, overlap, batch_size, mask, k_space, progress
+            )
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error) or batch_size == 1:
                 raise
             batch_size //= 2
 
 
-def _predict(network, params, image, window, overlap, batch_size, mask, progress) -> Prediction:
+def _predict(
+    network, params, image, window, overlap, batch_size, mask, k_space, progress
+) -> Prediction:
     padding = [(0, max(w - n, 0)) for n, w in zip(image.shape, window, strict=True)]
     padded = np.pad(image, padding)
     wanted = np.ones(padded.shape, bool) if mask is None else np.pad(mask, padding)
@@ -95,13 +105,18 @@ def _predict(network, params, image, window, overlap, batch_size, mask, progress
         ]
         scan_levels = np.mean(np.concatenate(levels), axis=0) if apart else None
         of_scan = (spectrum.describe_scan(image[None])[0], scan_levels)
+    if network.source_head:
+        whole = np.concatenate([k_space.scan, of_scan[0]])
     weight = _gaussian(window)
     total = np.zeros(padded.shape, np.float32)
     channels = network.num_classes + 1 + network.num_sources + 1
     blended = np.zeros((*padded.shape, channels), np.float32)
     done = 0
     for batch, inputs in _batches(padded, windows, window, batch_size):
-        outputs = np.asarray(_weighted_outputs(network, params, inputs, of_scan, weight))
+        seen_of_scan = of_scan
+        if network.source_head:
+            seen_of_scan = *of_scan, _evidence(k_space, whole, batch, window, batch_size)
+        outputs = np.asarray(_weighted_outputs(network, params, inputs, seen_of_scan, weight))
         for where, output in zip(batch, outputs, strict=False):
             blended[where] += output
             total[where] += weight
@@ -115,6 +130,22 @@ def _predict(network, params, image, window, overlap, batch_size, mask, progress
         blended[..., : network.num_classes],
         blended[..., network.num_classes : -1],
         blended[..., -1],
+    )
+
+
+def _evidence(k_space: native.OnGrid, whole, batch, window, batch_size: int) -> Evidence:
+    """Of the windows of a batch."""
+    cells = max(window) // CELL
+    slices = np.zeros((batch_size, 3, cells, native.SLICE_SIZE), np.float32)
+    for i, where in enumerate(batch):
+        for axis, along in enumerate(where):
+            first = along.start // CELL
+            inside = k_space.slices[axis, first : first + cells]
+            slices[i, axis, : len(inside)] = inside
+    return Evidence(
+        np.broadcast_to(whole, (batch_size, len(whole))),
+        np.broadcast_to(k_space.axes, (batch_size, *k_space.axes.shape)),
+        slices,
     )
 
 

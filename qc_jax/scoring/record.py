@@ -77,6 +77,7 @@ def scored(
         "reason": "",
         "warnings": list(score.warnings),
         "scores": score.scores,
+        "local_scores": score.local_scores,
         "grey_matter_volume_ml": score.volume,
         "maps": maps,
         "seconds": seconds,

@@ -20,7 +20,7 @@ from scipy import ndimage
 from qc_jax import files
 from qc_jax.errors import OutputError
 from qc_jax.models import Model
-from qc_jax.scoring import calibration
+from qc_jax.scoring.answer import severity_in_words
 from qc_jax.scoring.jobs import Job
 from qc_jax.scoring.ownership import ASSETS
 from qc_jax.scoring.scan import ScanScore
@@ -103,8 +103,8 @@ def write(output: Path, job: Job, score: ScanScore, record: dict[str, Any], mode
             names=names,
             known=model.calibration,
             strips=[_strip(name, record, model.calibration) for name in names],
-            words=calibration.severity_in_words,
-            segmentation=_png(_outlined(conformed.image, prediction.segmentation == 1, slices)),
+            words=severity_in_words,
+            segmentation=_png(_outlined(conformed.image, score.measurement.grey_matter, slices)),
             pictures=pictures,
             top=top,
             gradient=", ".join(

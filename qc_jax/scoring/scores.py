@@ -6,9 +6,8 @@ from skimage.filters import threshold_otsu
 
 from qc_jax import uncertainty
 
-_DETECTION_LIMIT = 1.15 * uncertainty.VARIANCE_FLOOR
-"""A student learns the floor for what is absent, and gives it to within about a tenth: scores up to
-here count as this, so that what is not there does not rank scans."""
+_HIGH = 0.95
+"""Quantile that stands for the worst part of the head."""
 _SMOOTHING = 6.0
 """mm; averages over enough voxels that even noise of -10 dB leaves the head visible."""
 
@@ -44,11 +43,7 @@ def source_scores(variances: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Median of the variance of the task and of each source over a mask; lower is better.
 
     Scans of different size compare.  The arithmetic mean is ruled by the few voxels at the borders
-    of grey matter that are doubtful on every scan; the geometric one told the artefacts from clean
-    scans as well as the median does, but the right one of seven causes from the others in 66 % of
-    validation scans, the median in 77 %.  Nothing is below `_DETECTION_LIMIT`.  On validation scans
-    0.01 to 0.03 was tried: the higher the limit, the less a score reacts to other artefacts, but
-    from 0.012 on motion is found less often, and from 0.0125 on spikes as well.
+    of grey matter that are doubtful on every scan.
 
     Args:
       variances: `(X, Y, Z, 1 + N)`.
@@ -57,7 +52,13 @@ def source_scores(variances: np.ndarray, mask: np.ndarray) -> np.ndarray:
     Returns:
       `(1 + N,)`.
     """
-    return np.maximum(np.median(variances[mask], axis=0), np.float32(_DETECTION_LIMIT))
+    return np.median(variances[mask], axis=0)
+
+
+def local_scores(variances: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """As `source_scores`, but what one voxel in 20 exceeds: damage to a part of the head leaves the
+    median as it is."""
+    return np.quantile(variances[mask], _HIGH, axis=0)
 
 
 def grey_matter_volume(probability: np.ndarray, voxel_size: float) -> float:
@@ -85,6 +86,18 @@ def expected_dice(probability: np.ndarray, mask: np.ndarray) -> float:
     found = inside > 0.5
     size = found.sum() + inside.sum()
     return float(2 * inside[found].sum() / size) if size else 1.0
+
+
+def threshold(expected: float) -> float:
+    """The probability from which on a voxel counts as grey matter.
+
+    Half of the Dice coefficient that is reached: no other segmentation is expected to have a higher
+    one (Lipton, Elkan and Naryanaswamy, 2014, of F1, which is the Dice coefficient).
+
+    Args:
+      expected: see `expected_dice`, in [0, 1].
+    """
+    return expected / 2
 
 
 def volume_uncertainty(probabilities: np.ndarray, voxel_size: float) -> float:

@@ -1,0 +1,256 @@
+"""Heads as scanners and pipelines leave them, with and without artefacts, on the grid of a model.
+
+A draw is a head, a protocol and the steps of a pipeline; its versions are the clean scan, four
+artefacts alone, of four causes, some of them in a part of the head, and two of these together.
+Draws are kept in a folder, so that what learns from them can be changed without making them again.
+"""
+
+import functools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from scipy import ndimage
+
+from qc_jax import augment, files
+from qc_jax.augment import acquisition, fold_over, local, pipeline, tissues
+from qc_jax.augment.protocol import Protocol, draw_protocol
+from qc_jax.data import cache, grid, label_maps, nifti, read_split
+from qc_jax.models import Description
+from qc_jax.scoring.conform import centre_of_box, conform_to, from_zero
+
+VERSIONS = 6
+_EDGE, _GRID = 1.0, (192, 240, 240)
+"""mm and voxels of the label maps."""
+_LOCAL, _STRIPPED, _DEFACED, _MOVED, _SCALED = 0.4, 0.25, 0.2, 0.5, 0.3
+"""Shares of the artefacts that are in a part of the head, and of the draws with these steps."""
+_TOGETHER = ("motion", "ghosting", "pulsation", "residue", "spike", "noise", "blur")
+_BRAIN = [
+    tissues.TISSUES.index(name)
+    for name in ("fluid", "grey_matter", "white_matter", "deep_grey_matter")
+]
+_GREY = [tissues.GREY_MATTER, tissues.DEEP_GREY_MATTER]
+
+
+class Head(NamedTuple):
+    """What is scanned.
+
+    Attributes:
+      name: of the person.
+      fractions: `(X, Y, Z, T)` uint8 of tissues at 1 mm, or None for a real scan.
+      image: `(X, Y, Z)` of a real scan, or None.
+      affine: `(4, 4)`, voxels to mm.
+    """
+
+    name: str
+    fractions: np.ndarray | None
+    image: np.ndarray | None
+    affine: np.ndarray
+
+
+class Draw(NamedTuple):
+    """V versions of a scan, the clean one first, on the grid of a model.
+
+    Attributes:
+      images: `(V, X, Y, Z)` float16, in [0, 1].
+      masks: `(V, X, Y, Z)` bool, the head that is found in each.
+      grey_matter: `(X, Y, Z)` uint8, its share of each voxel times 255; all 0 of a real scan.
+      regions: `(V, X, Y, Z)` uint8, how much of the artefact is where, times 255.
+      scan, axes: `(V, ...)`, see `native.Native`.
+      slices: `(V, 3, C, ...)`, see `native.OnGrid`.
+      present: `(V, N)`, fraction of the severity of each cause, NaN where it is absent.
+      kinds: `(V,)` text, of the artefacts, joined by a plus.
+    """
+
+    images: np.ndarray
+    masks: np.ndarray
+    grey_matter: np.ndarray
+    regions: np.ndarray
+    scan: np.ndarray
+    axes: np.ndarray
+    slices: np.ndarray
+    present: np.ndarray
+    kinds: np.ndarray
+
+
+def kept(
+    heads: Sequence[Head], description: Description, number: int, seed: int, folder: Path
+) -> Iterator[Draw]:
+    """`number` draws, in turn of each head, from the folder where they were made before."""
+    for index in range(number):
+        head = heads[index % len(heads)]
+        path = folder / f"{index:04d}-{head.name}.npz"
+        if not path.exists():
+            with files.writing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+            found = draw(np.random.default_rng([seed, index]), head, description)
+            files.write_whole(path, functools.partial(_save, found))
+        with np.load(path) as arrays:
+            yield Draw(**arrays)
+
+
+def groups(labels: Path, split: Path, scans: Sequence[Path]) -> dict[str, list[Head]]:
+    """Heads to learn from and to calibrate on, of different people, label maps and scans in turn.
+
+    Args:
+      labels: folder of label maps with FreeSurfer's numbers.
+      split: JSON file with the names of `train`, `validation` and `test`.
+      scans: real ones without artefacts, of a person each; one in four is for validation.
+
+    Raises:
+      ConfigError: a file that cannot be used.
+    """
+    maps = label_maps.load_label_maps(labels, _EDGE, _GRID, cache.default_folder())
+    members = read_split(split, list(maps))
+    real = [real_head(path) for path in sorted(scans)]
+    found = {}
+    for part in ("train", "validation"):
+        of_maps = [Head(n, maps[n], None, np.eye(4)) for n in maps if n in members[part]]
+        of_scans = [h for i, h in enumerate(real) if (i % 4 == 3) == (part == "validation")]
+        number = max(len(of_maps), len(of_scans))
+        kinds = [kind for kind in (of_maps, of_scans) if kind]
+        found[part] = [kind[i % len(kind)] for i in range(number) for kind in kinds]
+    return found
+
+
+def _save(found: Draw, path: Path) -> None:
+    np.savez(path, **found._asdict())
+
+
+def real_head(path: Path) -> Head:
+    """A scan without artefacts, from its file."""
+    data, affine = nifti.read_volume(path)
+    return Head(nifti.stem(path), None, from_zero(data), affine)
+
+
+def draw(rng: np.random.Generator, head: Head, description: Description) -> Draw:
+    """Scans a head in `VERSIONS` ways.
+
+    Args:
+      rng: everything random comes from it.
+      head: see `Head`.
+      description: of the model whose grid the versions come to.
+    """
+    key = jax.random.key(int(rng.integers(2**31)))
+    image, fractions = head.image, head.fractions
+    if fractions is not None:
+        if rng.random() < 0.75:
+            fractions = _deform(jax.random.fold_in(key, 1), fractions)
+        image = np.asarray(_draw_image(jax.random.fold_in(key, 2), fractions))
+        image = np.asarray(augment.bias_field(jax.random.fold_in(key, 3), image, 0.3))
+        fractions = np.asarray(fractions)
+    assert image is not None, f"{head.name} has neither fractions nor an image"
+    size = tuple(map(float, np.linalg.norm(head.affine[:3, :3], axis=0)))
+    box = fold_over.head_box(image, size)
+    protocol = draw_protocol(rng, box, max(size))
+    brain = None
+    if fractions is not None:
+        brain = fractions[..., _BRAIN].sum(axis=-1, dtype=np.float32) > 127
+    gone = _taken_away(rng, brain)
+    later = int(rng.integers(2**31))
+
+    versions = _versions(rng, description.sources)
+    found, centre = [], None
+    grid_of = description.voxel_size, description.field_of_view
+    for kinds, part in versions:
+        own, severities = protocol, {}
+        for kind, fraction in kinds:
+            severities[kind.name] = kind.severity(fraction)
+            if kind.name == "fold_over":
+                own = fold_over.random_narrow(rng, protocol, box, severities.pop(kind.name))
+        region = None
+        if part is not None:
+            region = local.random_slab(jax.random.key(part), own.stored)
+        scan = acquisition.acquire(key, image, size, own, severities, region)
+        to_world = own.affine(head.affine, image.shape, size)
+        if gone is not None:
+            scan = pipeline.remove(scan, _nearest(gone, head.affine, own.stored, to_world))
+        data, affine = _processed(np.random.default_rng(later), scan, to_world, own)
+        if centre is None:
+            centre = centre_of_box(data, affine, *grid_of)
+        conformed = conform_to(data, affine, *grid_of, centre)
+        where = np.full(conformed.image.shape, 255 * bool(kinds), np.uint8)
+        if region is not None:
+            where = _bytes(grid.resample(np.asarray(region), to_world, *grid_of, centre))
+        found.append((conformed, where))
+
+    grey_matter = np.zeros(description.field_of_view, np.uint8)
+    if fractions is not None:
+        grey = fractions[..., _GREY].sum(axis=-1, dtype=np.float32) / 255
+        grey_matter = _bytes(grid.resample(grey, head.affine, *grid_of, centre))
+    present = np.full((len(versions), len(description.sources)), np.nan, np.float32)
+    for row, (kinds, _) in zip(present, versions, strict=True):
+        for kind, fraction in kinds:
+            row[description.sources.index(kind.cause)] = fraction
+    scan, axes, slices = map(np.stack, zip(*(c.k_space for c, _ in found), strict=True))
+    return Draw(
+        np.stack([conformed.image for conformed, _ in found]).astype(np.float16),
+        np.stack([conformed.mask for conformed, _ in found]),
+        grey_matter,
+        np.stack([where for _, where in found]),
+        scan,
+        axes,
+        slices.astype(np.float16),
+        present,
+        np.array(["+".join(kind.name for kind, _ in kinds) or "clean" for kinds, _ in versions]),
+    )
+
+
+def _versions(
+    rng: np.random.Generator, sources: Sequence[str]
+) -> list[tuple[list[tuple[acquisition.Kind, float]], int | None]]:
+    """Kinds with fractions of their severities, and a seed of the part of the head, or None."""
+    causes = rng.permutation(len(sources))[: VERSIONS - 2]
+    alone = []
+    for cause in causes:
+        of_cause = [k for k in acquisition.KINDS if k.cause == sources[cause]]
+        kind = of_cause[rng.integers(len(of_cause))]
+        alone.append((kind, float(rng.random())))
+    versions: list = [([], None)]
+    for kind, fraction in alone:
+        part = kind.name != "fold_over" and rng.random() < _LOCAL
+        versions.append(([(kind, fraction)], int(rng.integers(2**31)) if part else None))
+    together = [one for one in alone if one[0].name in _TOGETHER][:2]
+    versions.append((together, None))
+    return versions
+
+
+def _taken_away(rng: np.random.Generator, brain: np.ndarray | None) -> np.ndarray | None:
+    """All but the brain, or the face, or nothing, of a head whose brain is known."""
+    step = rng.random()
+    if brain is None or step > _STRIPPED + _DEFACED:
+        return None
+    if step > _STRIPPED:
+        return pipeline.face(brain, float(rng.uniform(0.2, 0.4)))
+    wider = ndimage.binary_dilation(brain, iterations=int(rng.integers(1, 4)))
+    return ~ndimage.binary_fill_holes(wider)
+
+
+def _nearest(mask, affine, shape, target_affine) -> np.ndarray:
+    """A mask on another grid; what lies beyond it is taken away."""
+    to_mask = np.linalg.inv(affine) @ target_affine
+    return ndimage.affine_transform(
+        mask.view(np.uint8), to_mask[:3, :3], to_mask[:3, 3], shape, order=0, cval=1
+    ).view(bool)
+
+
+def _processed(
+    rng: np.random.Generator, scan: jax.Array, to_world: np.ndarray, protocol: Protocol
+) -> tuple[np.ndarray, np.ndarray]:
+    """What pipelines do, and where the voxels are then."""
+    if rng.random() < _MOVED:
+        scan, to_old = pipeline.random_move(rng, scan, protocol.stored_voxel_size)
+        to_world = to_world @ to_old
+    if rng.random() < _SCALED:
+        scan = pipeline.random_scale(rng, scan)
+    return from_zero(np.asarray(scan)), to_world
+
+
+def _bytes(share: np.ndarray) -> np.ndarray:
+    return np.rint(255 * np.clip(share, 0.0, 1.0)).astype(np.uint8)
+
+
+_deform = jax.jit(functools.partial(tissues.deform, amount=2.0))
+_draw_image = jax.jit(tissues.draw_image)

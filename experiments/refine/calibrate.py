@@ -1,0 +1,68 @@
+"""What a model says of acquired scans whose truth is known, to calibrate it with."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.acquired import Draw, Head
+from qc_jax import scoring
+from qc_jax.data import names
+from qc_jax.models import Model
+from qc_jax.native import OnGrid
+from qc_jax.scoring import calibration
+from qc_jax.scoring.calibration import MIXED, KnownScan
+from qc_jax.scoring.conform import Conformed
+from qc_jax.scoring.scan import Measurement, measure
+
+
+def fit(model: Model, draws: Iterable[Draw], heads: Sequence[Head]) -> dict[str, Any]:
+    """The calibration of a model by draws, in turn of the heads."""
+    names_of = itertools.cycle([head.name for head in heads])
+    scans = [
+        scan
+        for draw, head in zip(draws, names_of, strict=False)
+        for scan in known_scans(model, draw, head)
+    ]
+    return calibration.fit(scans, model.description.sources)
+
+
+def known_scans(model: Model, draw: Draw, head: str) -> Iterator[KnownScan]:
+    """Every version of a draw.
+
+    Args:
+      model: to score with.
+      draw: of scans.
+      head: name of who was scanned.
+    """
+    truth = draw.grey_matter > 127 if draw.grey_matter.any() else None
+    clean: Measurement | None = None
+    for version, inside in enumerate(np.isfinite(draw.present)):
+        found = measure(model, conformed(draw, version, model.description.voxel_size))
+        clean = clean or found
+        causes = [model.description.sources[i] for i in np.flatnonzero(inside)]
+        grey_matter = found.grey_matter
+        yield KnownScan(
+            subject=names.person_of(head),
+            artefact=MIXED if len(causes) > 1 else causes[0] if causes else None,
+            fraction=float(np.nanmax(draw.present[version], initial=0.0)),
+            scores=found.scores,
+            local_scores=found.local_scores,
+            expected_dice=found.expected_dice,
+            dice=float("nan") if truth is None else scoring.dice(grey_matter, truth),
+            kept=scoring.dice(grey_matter, clean.grey_matter),
+            volume=found.volume,
+            clean_volume=clean.volume,
+            volume_uncertainty=found.volume_uncertainty,
+        )
+
+
+def conformed(draw: Draw, version: int, voxel_size: float) -> Conformed:
+    """A version of a draw as the scoring sees it."""
+    return Conformed(
+        draw.images[version].astype(np.float32),
+        draw.masks[version],
+        np.diag([voxel_size] * 3 + [1.0]),
+        OnGrid(draw.scan[version], draw.axes[version], draw.slices[version].astype(np.float32)),
+    )

@@ -1,0 +1,108 @@
+"""What is wrong with a scan, in one sentence: a known cause, none, or what cannot be named.
+
+A classifier of causes spreads all of its belief over the causes that it knows, so that whatever it
+never saw is one of them, or none.  Three things that it does not look at correct it: the predicted
+Dice coefficient, signs that the scan is not what the model was made for (`doubts`), and copies of
+the head that were found by themselves (`copies`).
+"""
+
+from collections.abc import Mapping, Sequence
+
+from qc_jax.scoring.copies import WHOLE_FIELD, Copy
+
+CLEAN = "none"
+"""Among the causes: a scan without any artefact."""
+GHOSTING, WRAP = "ghosting", "wrap"
+"""Causes that both leave copies of the head: periodic changes from line to line, and lines that are
+missing at regular distances, have the same transform."""
+_LIKELY = 0.5
+"""A chance from which a cause explains a low predicted Dice coefficient."""
+_SURE = 0.75
+"""A chance from which a cause stands although something else is doubtful as well."""
+_TOGETHER = 0.6
+"""The sum of the chances from which the two causes with copies are named together."""
+_WORTH_SAYING = 0.05
+_HARMFUL = 0.2
+"""Extent of what folds over; less is an ear or the shoulder, which lie in the air."""
+_NAMES = {CLEAN: "no artefact", WRAP: "wrap-around"}
+
+
+def answer(
+    chances: Mapping[str, float],
+    severities: Mapping[str, float],
+    predicted_dice: float,
+    doubts: Sequence[str],
+    copies: Sequence[Copy],
+    lowest_dice: float,
+) -> tuple[bool, str]:
+    """Names what is wrong.
+
+    In this order: copies of the head name their cause, unless another one is sure; a doubt without
+    a sure cause, or a low Dice coefficient without a likely one, is none of the known causes; else
+    it is the likeliest.  What else was found follows the name.
+
+    Args:
+      chances: of each cause and of none, which sum to 1.
+      severities: of each cause, 0 (mild) to 1 (severe).
+      predicted_dice: of the grey-matter segmentation, in [0, 1].
+      doubts: sentences, see `doubts.doubts`.
+      copies: see `copies.find_copies`, the strongest first.
+      lowest_dice: below it a segmentation is not that of a good scan.
+
+    Returns:
+      Whether a cause, or that there is none, can be believed; and the sentence.
+    """
+    ranked = sorted(chances.items(), key=lambda item: -item[1])
+    first, chance = ranked[0]
+    faulty = {cause: p for cause, p in ranked if cause != CLEAN}
+    cause, of_cause = max(faulty.items(), key=lambda item: item[1], default=(CLEAN, 0.0))
+    seen = [copy.sentence for copy in copies]
+    remarks = [*seen, *doubts]
+    alike = [chances.get(name, 0.0) for name in (GHOSTING, WRAP)]
+    together = sum(alike) > _TOGETHER and max(alike) <= _SURE
+
+    harmful = [copy for copy in copies if copy.extent >= _HARMFUL]
+    if harmful and (of_cause < _SURE or cause in (GHOSTING, WRAP)):
+        return True, _join(_of_copies(harmful, chances, severities), remarks)
+    low = predicted_dice < lowest_dice
+    if not together and ((doubts and of_cause < _SURE) or (low and of_cause < _LIKELY)):
+        why = list(doubts)
+        if low:
+            why.append(f"the predicted Dice coefficient is only {predicted_dice:.2f}")
+        if of_cause >= _LIKELY:
+            seen.append(f"the likeliest of them: {_name(cause)} ({of_cause:.0%})")
+        return False, _join("doubtful, none of the known causes: " + why[0], [*why[1:], *seen])
+    if together:
+        return True, _join(_both(sum(alike), severities), remarks)
+    words = "" if first == CLEAN else f", {severity_in_words(severities.get(first, 0.0))}"
+    second, runner_up = ranked[1] if len(ranked) > 1 else (CLEAN, 0.0)
+    rest = f"; next: {_name(second)} ({runner_up:.0%})" if runner_up >= _WORTH_SAYING else ""
+    return True, _join(f"{_name(first)}{words} ({chance:.0%}){rest}", remarks)
+
+
+def severity_in_words(fraction: float) -> str:
+    """Thirds of the way from mild to severe."""
+    return "mild" if fraction < 1 / 3 else "moderate" if fraction < 2 / 3 else "severe"
+
+
+def _of_copies(
+    copies: Sequence[Copy], chances: Mapping[str, float], severities: Mapping[str, float]
+) -> str:
+    """The cause that copies have: fold-over is wrap-around, all others can be either."""
+    if all(copy.share == WHOLE_FIELD for copy in copies):
+        return f"{_NAMES[WRAP]}, {severity_in_words(severities.get(WRAP, 0.0))}"
+    return _both(chances.get(GHOSTING, 0.0) + chances.get(WRAP, 0.0), severities)
+
+
+def _both(chance: float, severities: Mapping[str, float]) -> str:
+    severity = max(severities.get(name, 0.0) for name in (GHOSTING, WRAP))
+    words = f"{GHOSTING} or {_NAMES[WRAP]}, {severity_in_words(severity)}"
+    return f"{words} ({chance:.0%})" if chance > _TOGETHER else words
+
+
+def _name(cause: str) -> str:
+    return _NAMES.get(cause, cause)
+
+
+def _join(what: str, remarks: Sequence[str]) -> str:
+    return "; ".join([what, *remarks])

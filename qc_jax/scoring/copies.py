@@ -1,0 +1,244 @@
+"""Copies of the head in a scan: along which axis, how far away, how bright.
+
+What changes periodically from one line of k-space to the next leaves copies of the head n / m of
+the field of view away, along the axis on which the lines follow each other; so do lines that are
+missing at regular distances.  Where the field of view is smaller than the head, what sticks out on
+one side lies over the other, a whole field away.  All of it is plain on the grid of the scan, where
+the field of view is known, and best seen in the air, where nothing else is.
+"""
+
+import dataclasses
+import fractions
+import functools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from scipy import fft, ndimage
+from skimage.filters import threshold_otsu
+
+AXES = ("x (left-right)", "y (front-back)", "z (head-foot)")
+WHOLE_FIELD = 1.0
+"""Share of the field of view of what folds over."""
+_BIN = 2.0
+"""mm to which voxels are averaged: copies are as sharp as the head, noise is less."""
+_SMOOTHING = 3.0
+"""mm, standard deviation of the filter that finds the head."""
+_EDGES = 4.0
+"""mm, standard deviation of the mean that is taken away, so that edges are left."""
+_NEAR = 16.0
+"""mm: ringing, flow and smeared edges reach as far from the head, and resemble it."""
+_AROUND = 8.0
+"""mm beside a copy, where it no longer is in line with the head."""
+_FILLED = 0.5
+"""Share of a plane that is not zero where it is the border of a field of view, not of a mask."""
+_HEAD = 0.5
+"""Of Otsu's threshold."""
+_MARGIN = 6.0
+"""mm around the head that are no air."""
+_ENOUGH_AIR = 0.03
+"""Share of the scan; less is what interpolation leaves around a mask."""
+_FAINTEST = 0.02
+"""Strength of a copy in air.  Of clean heads, real ones and with noise, it is up to 0.018."""
+_FAINTEST_IN_HEAD = 0.02
+_RISE = 0.8
+"""Share of the strength of the faintest copy that is gone `_AROUND` it."""
+_BALANCE = 2.5
+"""Strength of a copy over that of the most negative one: stripes and ringing, which are like the
+head as often as they are unlike it, have 0.6 to 2.1."""
+_GOES_ON = 0.65
+"""Likeness of the first and the last plane over that of planes side by side; of cut heads, which
+are alike on the left and on the right, up to 0.6."""
+_ALIKE = 0.2
+_OVERLAP, _PLANE = 0.6, 0.8
+"""Dice coefficient of what is bright in both planes; largest share of the plane, beyond which it is
+noise or a stripe."""
+_SMALLEST = 1000.0
+"""mm^2 of what is bright."""
+_AS_HEAD = 0.6
+"""Intensity of what folds over, as a share of that of the head; of copies half as bright, it may
+be the copies that go on over the border."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Copy:
+    """Of the head, in a scan.
+
+    Attributes:
+      axis: 0, 1 or 2, along which it is moved.
+      share: of the field of view by which it is moved, up to 0.5; `WHOLE_FIELD` for fold-over.
+      distance: in mm.
+      strength: its intensity over that of the head.
+      extent: cross-section of what folds over, as a share of the largest one of the head: an ear
+        has 0.1, which lies in air and does no harm; 1 for the other copies, of the whole head.
+    """
+
+    axis: int
+    share: float
+    distance: float
+    strength: float
+    extent: float = 1.0
+
+    @property
+    def sentence(self) -> str:
+        """What it is, where, and what may have caused it."""
+        along, away = AXES[self.axis], f"{self.distance:.0f} mm"
+        if self.share == WHOLE_FIELD:
+            return (
+                f"what sticks out of the field of view along {along} lies over the other side, "
+                f"{away} away: wrap-around"
+            )
+        return (
+            f"copies of the head along {along}, {_in_words(self.share)} of the field of view "
+            f"({away}) away, {self.strength:.0%} of its intensity: ghosting or wrap-around"
+        )
+
+
+def find_copies(data: np.ndarray, voxel_size: Sequence[float]) -> tuple[Copy, ...]:
+    """Finds copies of the head, the strongest first; at most one of each kind along each axis.
+
+    Args:
+      data: `(X, Y, Z)`, not negative, any scale, in RAS orientation, on the scan's own grid.
+      voxel_size: `(3,)` mm.
+    """
+    binned, size = _binned(_field(data), voxel_size)
+    if min(binned.shape) < 8 or not binned.any():
+        return ()
+    head, air = _head_and_air(binned, size)
+    binned /= np.mean(binned[head])
+    moved = list(_moved(binned, size, head, air))
+    # Bright copies go on over the border themselves.
+    folded = [c for c in _folded(binned, size, head) if c.axis not in {copy.axis for copy in moved}]
+    return tuple(sorted([*moved, *folded], key=lambda copy: -copy.strength))
+
+
+def _in_words(share: float) -> str:
+    """Of the field of view, as a fraction where it is a simple one."""
+    simple = fractions.Fraction(share).limit_denominator(6)
+    if abs(simple - share) > 0.006:
+        return f"{share:.0%}"
+    return "half" if simple == fractions.Fraction(1, 2) else str(simple)
+
+
+def _field(data: np.ndarray) -> np.ndarray:
+    """Without planes of zeros around it, where a field of view ends there and not a mask."""
+    data = np.asarray(data, np.float32)
+    for axis in range(3):
+        others = tuple(a for a in range(3) if a != axis)
+        filled = np.flatnonzero(data.any(axis=others))
+        if filled.size < 2:
+            return data
+        first, last = int(filled[0]), int(filled[-1])
+        ends = np.take(data, [first, last], axis=axis)
+        if np.count_nonzero(ends) > _FILLED * ends.size:
+            data = data[(slice(None),) * axis + (slice(first, last + 1),)]
+    return data
+
+
+def _binned(data: np.ndarray, voxel_size: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Means over whole numbers of voxels, about `_BIN` mm, and their size in mm, `(3,)`."""
+    number = np.array([max(1, round(_BIN / size)) for size in voxel_size])
+    for axis, n in enumerate(number):
+        parts = data.shape[axis] // n
+        data = np.moveaxis(data, axis, 0)[: parts * n]
+        # A sum of views is quicker than a mean over an axis of two.
+        total = functools.reduce(np.add, [data[i::n] for i in range(n)])
+        data = np.moveaxis(total / np.float32(n), 0, axis)
+    return np.ascontiguousarray(data), number * np.asarray(voxel_size, float)
+
+
+def _head_and_air(image: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Masks: what is bright and hangs together, and what is dark, away from it and not masked."""
+    smooth = ndimage.gaussian_filter(image, _SMOOTHING / size, truncate=2.0)
+    parts, _ = ndimage.label(smooth > _HEAD * threshold_otsu(smooth.ravel()[::3]))
+    head = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
+    near = ndimage.binary_dilation(head, iterations=round(_MARGIN / size.min()))
+    return head, ~near & (image > 0)
+
+
+def _moved(
+    image: np.ndarray, size: np.ndarray, head: np.ndarray, air: np.ndarray
+) -> Iterator[Copy]:
+    """Copies a part of the field of view away: in the air, or, where there is none, in the head.
+
+    In the air the strength at each distance is that of least squares: edges in the air as a number
+    times those of the moved head.  In the head it is half of the autocorrelation of edges, which
+    has a peak at the distance of a copy, and another one as far on the other side.
+    """
+    seen = air.mean() > _ENOUGH_AIR
+    inside = np.where(ndimage.binary_dilation(head, iterations=2), image, np.float32(0))
+    sharp_head = inside - _mean_around(inside, size)
+    if seen:
+        weight = air.astype(np.float32)
+        level = _mean_around(image * weight, size) / np.maximum(_mean_around(weight, size), 0.05)
+        sharp_air = weight * (image - level)
+    for axis, length in enumerate(image.shape):
+        if seen:
+            alike = _correlation(sharp_air, sharp_head, axis)
+            energy = _correlation(weight, np.square(sharp_head), axis)
+            strengths = alike / np.maximum(energy, 0.05 * energy.max())
+        else:
+            alike = _correlation(sharp_head, sharp_head, axis)
+            strengths = 0.5 * alike / alike[0]
+        lags = np.minimum(np.arange(length), length - np.arange(length))
+        far = lags * size[axis] >= (_NEAR if seen else 2 * _NEAR)
+        if not far.any():
+            continue
+        beside = max(round(_AROUND / size[axis]), 1)
+        around = np.maximum(np.roll(strengths, beside), np.roll(strengths, -beside))
+        rise = np.where(far, strengths - around, 0.0)
+        best = int(np.argmax(rise))
+        strength, lowest = float(strengths[best]), float(strengths[far].min())
+        faintest = _FAINTEST if seen else _FAINTEST_IN_HEAD
+        if min(strength, rise[best] / _RISE) >= faintest and strength >= -_BALANCE * lowest:
+            share = float(lags[best] / length)
+            yield Copy(axis, share, float(lags[best] * size[axis]), strength)
+
+
+def _folded(image: np.ndarray, size: np.ndarray, head: np.ndarray) -> Iterator[Copy]:
+    """What goes on over the border of the field of view: the first plane continues the last."""
+    bright = 0.25 * np.median(image[image > image.mean()])
+    for axis, length in enumerate(image.shape):
+        planes = [np.take(image, i, axis=axis) for i in (0, -1, 1, -2)]
+        in_plane = np.delete(size, axis)
+        first, last = (plane > bright for plane in planes[:2])
+        both, either = first & last, first | last
+        overlap = 2 * both.sum() / max(first.sum() + last.sum(), 1)
+        if (
+            overlap < _OVERLAP
+            or either.mean() > _PLANE
+            or either.sum() * in_plane.prod() < _SMALLEST
+        ):
+            continue
+        sharp = [_details(np.minimum(plane, 8 * bright), in_plane) for plane in planes]
+        where = ndimage.binary_dilation(either, iterations=2)
+        across = _likeness(sharp[0], sharp[1], where)
+        along = min(_likeness(sharp[0], sharp[2], where), _likeness(sharp[1], sharp[3], where))
+        strength = float(np.mean([plane[both].mean() for plane in planes[:2]]))
+        if across >= max(_ALIKE, _GOES_ON * along) and strength >= _AS_HEAD:
+            section = head.sum(axis=tuple(a for a in range(3) if a != axis)).max()
+            extent = min(float(either.sum() / section), 1.0)
+            yield Copy(axis, WHOLE_FIELD, float(length * size[axis]), strength, extent)
+
+
+def _details(plane: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Of 2.5 to 6 mm: smaller ones are noise, larger ones the outline of any head."""
+    fine, coarse = (ndimage.gaussian_filter(plane, sigma / size) for sigma in (2.5, 6.0))
+    return fine - coarse
+
+
+def _likeness(one: np.ndarray, other: np.ndarray, where: np.ndarray) -> float:
+    """Correlation within a mask; 0 where there is nothing."""
+    a, b = one[where], other[where]
+    spread = np.sqrt(np.square(a).sum() * np.square(b).sum())
+    return float((a * b).sum() / spread) if spread > 0 else 0.0
+
+
+def _mean_around(image: np.ndarray, size: np.ndarray) -> np.ndarray:
+    return ndimage.gaussian_filter(image, _EDGES / size, truncate=2.0)
+
+
+def _correlation(one: np.ndarray, other: np.ndarray, axis: int) -> np.ndarray:
+    """Of one with the other moved along the axis by 0, 1, ... voxels, circularly; `(n,)`."""
+    others = tuple(a for a in range(3) if a != axis)
+    product = fft.rfft(one, axis=axis) * np.conj(fft.rfft(other, axis=axis))
+    return fft.irfft(product.sum(axis=others), one.shape[axis])

@@ -1,0 +1,75 @@
+"""Scanned heads to learn from: versions of one scan on the grid of a model."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from experiments import acquired
+from experiments.faults import tiny
+from qc_jax.errors import ConfigError
+from qc_jax.models import Description
+from qc_jax.native import AXIS_SIZE, SCAN_SIZE, SLICE_SIZE
+
+DESCRIPTION = Description(tiny.SOURCES, 2, 2, True, (8, 8, 8), 8.0, (24, 28, 24))
+
+
+@pytest.fixture(scope="module")
+def head():
+    image = ndimage.zoom(tiny.make_head(), 2, order=1)
+    affine = np.diag([4.0, 4.0, 4.0, 1.0])
+    return acquired.Head("someone", None, image, affine)
+
+
+@pytest.fixture(scope="module")
+def draw(head):
+    return acquired.draw(np.random.default_rng(3), head, DESCRIPTION)
+
+
+def test_versions_of_a_draw(draw):
+    """Clean, four artefacts of four causes, and two of these at once at the same severities."""
+    assert draw.kinds[0] == "clean" and not np.isfinite(draw.present[0]).any()
+    inside = np.isfinite(draw.present)
+    assert inside[1:5].sum(axis=1).tolist() == [1] * 4 and inside[1:5].sum(axis=0).max() == 1
+    for source in np.flatnonzero(inside[5]):
+        alone = draw.present[1:5, source]
+        assert draw.present[5, source] == alone[np.isfinite(alone)]
+
+
+def test_arrays_of_a_draw(draw):
+    shape = DESCRIPTION.field_of_view
+    assert draw.images.shape == draw.regions.shape == draw.masks.shape == (6, *shape)
+    assert draw.images.min() >= 0 and draw.images.max() <= 1
+    assert draw.scan.shape == (6, SCAN_SIZE) and draw.axes.shape == (6, 3, AXIS_SIZE)
+    assert draw.slices.shape == (6, 3, 14, SLICE_SIZE)
+    assert draw.grey_matter.shape == shape and not draw.grey_matter.any()  # a real scan
+
+
+def test_an_artefact_is_in_its_region_alone(draw):
+    assert not draw.regions[0].any()
+    local = [v for v in range(1, 5) if draw.regions[v].min() < 255]
+    for version in local:
+        change = np.abs(draw.images[version].astype(float) - draw.images[0])
+        inside, outside = draw.regions[version] > 200, draw.regions[version] == 0
+        if inside.any() and outside.any():
+            assert change[outside].mean() < 0.5 * change[inside].mean()
+
+
+def test_the_same_seed_makes_the_same_draw(head, draw):
+    again = acquired.draw(np.random.default_rng(3), head, DESCRIPTION)
+    for one, other in zip(draw, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_draws_are_kept_and_read_again(head, tmp_path):
+    first = [draw.kinds.tolist() for draw in acquired.kept([head], DESCRIPTION, 1, 0, tmp_path)]
+    (path,) = tmp_path.glob("*.npz")
+    made = path.stat().st_mtime_ns
+    again = [draw.kinds.tolist() for draw in acquired.kept([head], DESCRIPTION, 1, 0, tmp_path)]
+    assert first == again and path.stat().st_mtime_ns == made
+
+
+def test_a_head_without_anything_in_it_is_refused(head):
+    with pytest.raises(ConfigError, match="holds no head"):
+        acquired.draw(
+            np.random.default_rng(0), head._replace(image=np.zeros((16, 16, 16))), DESCRIPTION
+        )

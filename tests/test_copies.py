@@ -1,0 +1,114 @@
+"""Copies of the head: found where they were put, and not where there is none."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from qc_jax.scoring.copies import AXES, WHOLE_FIELD, Copy, find_copies
+
+SIZE = (2.0, 2.0, 2.0)
+SHAPE = (112, 128, 112)
+
+
+def head(shape=SHAPE, noise=0.02, centre=(0.0, 0.0, 0.0), seed=0):
+    """A ball with folds in it, radius 68 mm; air with Rician noise."""
+    rng = np.random.default_rng(seed)
+    grid = np.meshgrid(*[(np.arange(n) - (n - 1) / 2) * 2.0 for n in shape], indexing="ij")
+    radius = np.sqrt(sum((axis - middle) ** 2 for axis, middle in zip(grid, centre, strict=True)))
+    folds = ndimage.gaussian_filter(rng.normal(size=shape), 1.5)
+    image = np.where(radius < 68, 1.0 + 0.25 * folds / folds.std(), 0.0)
+    image = np.where((radius > 60) & (radius < 64), 0.2, np.maximum(image, 0.0))
+    return image.astype(np.float32)
+
+
+def scan(image, noise=0.02, seed=1):
+    rng = np.random.default_rng(seed)
+    real, imaginary = rng.normal(0, noise, (2, *image.shape))
+    return np.hypot(image + real, imaginary).astype(np.float32)
+
+
+CLEAN = head()
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.02, 0.15])
+def test_no_copy_of_a_clean_head(noise):
+    assert find_copies(scan(CLEAN, noise), SIZE) == ()
+
+
+def test_no_copy_after_half_a_voxel_in_a_mask_or_in_zeros():
+    noisy = scan(CLEAN)
+    moved = 0.5 * (noisy + np.roll(noisy, 1, axis=1))
+    assert find_copies(moved, SIZE) == ()
+    assert find_copies(np.where(CLEAN > 0, noisy, 0), SIZE) == ()
+    assert find_copies(np.pad(noisy, 8), SIZE) == ()
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("strength", [0.05, 0.3])
+def test_a_ghost_half_a_field_away(axis, strength):
+    ghost = np.roll(CLEAN, SHAPE[axis] // 2, axis=axis)
+    found = find_copies(scan(np.hypot(CLEAN, strength * ghost)), SIZE)
+    assert [copy.axis for copy in found] == [axis]
+    assert found[0].share == 0.5 and found[0].distance == SHAPE[axis]
+    # Other parts of the head's copy are under the head; those seen in air give the strength.
+    assert found[0].strength == pytest.approx(strength / CLEAN[CLEAN > 0.1].mean(), rel=0.35)
+
+
+def test_a_ghost_a_quarter_away():
+    ghost = np.roll(CLEAN, 32, axis=1) + np.roll(CLEAN, -32, axis=1)
+    (found,) = find_copies(scan(np.hypot(CLEAN, 0.1 * ghost)), SIZE)
+    assert found.axis == 1 and found.share == pytest.approx(0.25) and found.distance == 64
+
+
+def test_zeros_around_the_field_of_view_do_not_count():
+    ghost = np.roll(CLEAN, 64, axis=1)
+    padded = np.pad(scan(np.hypot(CLEAN, 0.1 * ghost)), ((3, 8), (20, 10), (0, 5)))
+    (found,) = find_copies(padded, SIZE)
+    assert found.axis == 1 and found.share == pytest.approx(0.5) and found.distance == 128
+
+
+def test_where_the_air_is_masked_a_strong_copy_is_found_in_the_head():
+    both = CLEAN + 0.5 * np.roll(CLEAN, 40, axis=1)
+    masked = np.where(CLEAN > 0, both, 0.0).astype(np.float32)
+    (found,) = find_copies(masked, SIZE)
+    assert found.axis == 1 and found.distance == 80
+
+
+def test_stripes_are_no_copies():
+    stripes = 0.2 * np.cos(2 * np.pi * np.arange(128) / 14)[:, None]
+    assert find_copies(scan(np.abs(CLEAN + stripes)), SIZE) == ()
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_fold_over(axis):
+    """Positions a field of view apart have the same k-space, so they add up."""
+    length = 56
+    lacking = (SHAPE[axis] - length) // 2
+    parts = np.moveaxis(CLEAN, axis, 0)
+    folded = parts[lacking : lacking + length].copy()
+    folded[-lacking:] += parts[:lacking]
+    folded[:lacking] += parts[-lacking:]
+    (found,) = find_copies(scan(np.moveaxis(folded[:length], 0, axis)), SIZE)
+    assert found.axis == axis and found.share == WHOLE_FIELD and found.distance == 2 * length
+    assert "wrap-around" in found.sentence and AXES[axis] in found.sentence
+    assert found.extent > 0.2
+
+
+def test_a_head_that_was_cut_off_on_both_sides_is_not_folded():
+    assert find_copies(scan(CLEAN[:, 40:-40]), SIZE) == ()
+
+
+def test_sentences_name_both_causes_axis_and_distance():
+    said = Copy(1, 0.5, 128.0, 0.2).sentence
+    assert said == (
+        "copies of the head along y (front-back), half of the field of view (128 mm) away, 20% of "
+        "its intensity: ghosting or wrap-around"
+    )
+    assert "1/3 of the field of view" in Copy(0, 1 / 3, 64.0, 0.2).sentence
+    assert "29% of the field of view" in Copy(0, 0.29, 64.0, 0.2).sentence
+
+
+@pytest.mark.parametrize("shape", [(4, 64, 64), (64, 64, 1), (40, 40, 40)])
+def test_nothing_to_find_in_nothing(shape):
+    assert find_copies(np.zeros(shape, np.float32), SIZE) == ()
+    assert find_copies(np.ones(shape, np.float32), SIZE) == ()
