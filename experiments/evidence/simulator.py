@@ -99,17 +99,33 @@ def torchio_results(
 
 def _spoilt(image: np.ndarray, artefact: str, seed: int) -> Iterator[np.ndarray]:
     """The image with TorchIO's artefact at each of the severities."""
+    seed_with(seed)
+    for severity in SEVERITIES:
+        bad = spoilt(image, artefact, severity)
+        yield bad / bad.max()
+
+
+def seed_with(seed: int) -> None:
+    """Everything random of TorchIO follows from it."""
+    import torch
+
+    torch.manual_seed(seed)
+
+
+def spoilt(
+    image: np.ndarray, artefact: str, severity: float, affine: np.ndarray | None = None
+) -> np.ndarray:
+    """An image `(X, Y, Z)`, about 1 where it is bright, with TorchIO's artefact; not negative.
+
+    Lengths are in mm where the affine, `(4, 4)`, is given, in voxels otherwise.
+    """
     import torch
     import torchio
 
-    torch.manual_seed(seed)
-    tensor = torchio.ScalarImage(tensor=torch.tensor(image)[None])
-    for severity in SEVERITIES:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the peer
-            bad = transform(artefact, severity)(tensor).data[0].numpy()
-        bad = np.maximum(bad, 0)
-        yield bad / bad.max()
+    tensor = torchio.ScalarImage(tensor=torch.tensor(image)[None], affine=affine)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the peer
+        return np.maximum(transform(artefact, severity)(tensor).data[0].numpy(), 0)
 
 
 def _scores(model: Model, image: np.ndarray) -> list[float]:
