@@ -345,7 +345,7 @@ def _slices(image: np.ndarray, overview: _Overview, axis: int) -> np.ndarray:
     beside = [_across(overview, overview.along[a], axis) for a in range(3) if a != axis]
     rough = [np.maximum(*beside), np.minimum(*beside)]
     rough += [_across(overview, overview.corner, axis), _across(overview, overview.head, axis)]
-    with_head = np.moveaxis(overview.head, axis, 0).any(axis=(1, 2))
+    with_head = np.asarray(np.moveaxis(overview.head, axis, 0).any(axis=(1, 2)))
     block = np.minimum(np.arange(number) // overview.sizes[axis], len(with_head) - 1)
     change = np.zeros(number)
     if number > 2:

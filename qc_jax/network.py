@@ -110,10 +110,10 @@ class UNet(nn.Module):
             1 + self.num_sources, name="log_variance", kernel_init=nn.initializers.normal(1e-2)
         )(x)
         if self.level_head:
-            levels = jnp.concatenate(levels, axis=-1)
-            log_variance += self._level(image, levels, scan_spectrum, scan_levels)
+            seen = jnp.concatenate(levels, axis=-1)
+            log_variance += self._level(image, seen, scan_spectrum, scan_levels)
         if self.source_head:
-            coarse = upsample(levels, self.depth - 1 - _CELL_LEVELS)
+            coarse = upsample(jnp.concatenate(levels, axis=-1), self.depth - 1 - _CELL_LEVELS)
             voxels = [x, logits[..., 1:] - logits[..., :1], log_variance]
             means = [mean_in_cubes(part, CELL) for part in voxels]
             local = jnp.concatenate([*spreads, *means, coarse], axis=-1)

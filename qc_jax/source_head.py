@@ -11,6 +11,7 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from qc_jax import native, spectrum
 
@@ -29,9 +30,9 @@ class Evidence(NamedTuple):
       slices: `(B, 3, C, native.SLICE_SIZE)`, at the C cells of the window along each axis.
     """
 
-    scan: jax.Array
-    axes: jax.Array
-    slices: jax.Array
+    scan: jax.Array | np.ndarray
+    axes: jax.Array | np.ndarray
+    slices: jax.Array | np.ndarray
 
 
 def no_evidence(windows: int, cells: int) -> Evidence:

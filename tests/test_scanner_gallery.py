@@ -1,12 +1,11 @@
-"""The gallery of an acquisition, and the trial on causes."""
+"""The gallery of an acquisition."""
 
 import nibabel as nib
 import numpy as np
 import pytest
 from matplotlib import image as pictures
 
-from experiments import scanner_gallery, scanner_trial
-from qc_jax.augment import acquisition
+from experiments import scanner_gallery
 from tests.scanning import smooth_head
 
 
@@ -45,15 +44,3 @@ def test_the_whole_gallery_of_a_scan(tmp_path):
 def test_bad_input_of_the_gallery_is_one_sentence(arguments, said, capsys):
     assert scanner_gallery.main(arguments)
     assert said in " ".join(capsys.readouterr().err.split())
-
-
-@pytest.mark.parametrize("cause", ["clean", "wrap"])
-def test_a_version_for_the_trial_lies_on_the_grid_of_the_model(cause):
-    head = smooth_head((40, 48, 44), 6)
-    rng = np.random.default_rng(3)
-    found = scanner_trial.scanned(rng, head, np.diag([4.0, 4, 4, 1]), cause, 0.5)
-    assert found.shape == (96, 112, 96) and 0 <= found.min() < found.max() <= 1
-
-
-def test_the_trial_knows_every_cause():
-    assert set(scanner_trial.CAUSES) == {"clean", *(kind.cause for kind in acquisition.KINDS)}

@@ -15,10 +15,10 @@ from experiments.real_heads import heads, making
 from experiments.real_heads.heads import Head
 from experiments.real_heads.plan import Version
 from qc_jax.models import Model
-from qc_jax.scoring import calibration
+from qc_jax.scoring.answer import CLEAN
 from qc_jax.scoring.conform import Conformed, conform, to_grid
-from qc_jax.scoring.scan import Measurement, measure
-from qc_jax.scoring.scores import dice
+from qc_jax.scoring.scan import Measurement, interpret, measure
+from qc_jax.scoring.scores import dice, threshold
 
 NOT_NAMED = "not named"
 """The answer where the model says that its causes cannot be believed."""
@@ -35,12 +35,13 @@ class Row:
     Attributes:
       head, person: its name, and whose it is.
       stripped: whether the head is a brain alone.
-      group, kind, cause, fraction: see `plan.Version`; `calibration.CLEAN` where no source is to
+      group, kind, cause, fraction: see `plan.Version`; `answer.CLEAN` where no source is to
         blame.
       details: of what was drawn; of local damage `region`.
       causes: probability of each source and of none, the likeliest first.
       cause_named: whether the model names one.
-      scores, severities: of each source, of the task as well.
+      sentence: what it says.
+      scores, local_scores, severities: of each source, of the task as well.
       predicted_dice, dice: of grey matter; the latter with the labels, on the grid of the file, or
         None.
       kept_dice: with the segmentation of the clean version, on the grid of the file.
@@ -60,7 +61,9 @@ class Row:
     details: dict[str, Any]
     causes: dict[str, float]
     cause_named: bool
+    sentence: str
     scores: dict[str, float]
+    local_scores: dict[str, float]
     severities: dict[str, float]
     predicted_dice: float
     dice: float | None
@@ -79,7 +82,7 @@ class Row:
     @property
     def accused(self) -> bool:
         """Whether one of the sources is named."""
-        return self.answer not in (calibration.CLEAN, NOT_NAMED)
+        return self.answer not in (CLEAN, NOT_NAMED)
 
 
 class Scored(NamedTuple):
@@ -106,12 +109,15 @@ def score_version(model: Model, image: np.ndarray, affine: np.ndarray) -> Scored
     description = model.description
     conformed = conform(image, affine, description.voxel_size, description.field_of_view)
     found = measure(model, conformed)
-    meaning = calibration.interpret(found.scores, found.expected_dice, model.calibration)
+    meaning = interpret(model, image, affine, conformed, found)
+    assert meaning is not None  # the model has a calibration
     names = ("task", *description.sources)
     numbers = {
         "causes": meaning.causes,
         "cause_named": meaning.cause_named,
+        "sentence": meaning.sentence,
         "scores": dict(zip(names, map(float, found.scores), strict=True)),
+        "local_scores": dict(zip(names, map(float, found.local_scores), strict=True)),
         "severities": meaning.severities,
         "predicted_dice": meaning.predicted_dice,
         "volume": found.volume,
@@ -198,7 +204,8 @@ def _row(
 def _segmentation(scored: Scored, head: Head) -> np.ndarray:
     """`(X, Y, Z)` bool, grey matter on the grid of the file of the head."""
     probability = scored.measurement.prediction.probabilities[..., 1]
-    return to_grid(probability, scored.conformed.affine, head.image.shape, head.affine) > 0.5
+    found = to_grid(probability, scored.conformed.affine, head.image.shape, head.affine)
+    return found > threshold(scored.measurement.expected_dice)
 
 
 def _areas(scored: Scored, region: np.ndarray, affine: np.ndarray, channel: int) -> dict[str, Any]:

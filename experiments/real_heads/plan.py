@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from experiments.evidence.simulator import SEVERITIES
 from qc_jax.augment import acquisition
-from qc_jax.scoring.calibration import CLEAN
+from qc_jax.scoring.answer import CLEAN
 
 HARMLESS = ("shift_linear", "shift_cubic", "conformed", "stripped", "standardised", "clipped")
 """What pipelines do and what is not harmful."""

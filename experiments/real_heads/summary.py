@@ -12,7 +12,7 @@ import numpy as np
 
 from experiments.real_heads import people, youden
 from experiments.real_heads.measuring import NOT_NAMED, Row
-from qc_jax.scoring.calibration import CLEAN
+from qc_jax.scoring.answer import CLEAN
 
 HARMFUL = 0.9
 """Dice coefficient that is kept, below which harm is done."""
