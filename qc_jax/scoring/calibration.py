@@ -11,12 +11,12 @@ out at a time.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import special, stats
+from scipy import optimize, special, stats
 from sklearn.isotonic import IsotonicRegression
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import Ridge
 
 from qc_jax import uncertainty
 from qc_jax.errors import ConfigError
@@ -116,7 +116,7 @@ def fit(scans: Sequence[KnownScan], sources: Sequence[str]) -> dict[str, Any]:
     logs = np.array([_logs(s.scores, s.local_scores) for s in scans])
     of_clean = logs[[s.artefact is None for s in scans]]
     mean, scale = of_clean.mean(axis=0), np.maximum(of_clean.std(axis=0), _SMALLEST_SCALE)
-    features = (logs - mean) / scale
+    features = _standard(logs, mean, scale)
     expected = [_logit(s.expected_dice) for s in scans]
     dice_features = np.column_stack([features, expected])
     causes = np.array([_cause_of(s) for s in scans])
@@ -127,11 +127,11 @@ def fit(scans: Sequence[KnownScan], sources: Sequence[str]) -> dict[str, Any]:
     out_cause, out_dice = np.empty(len(scans), object), np.empty(len(scans))
     for subject in np.unique(subjects):
         out, rest = subjects == subject, subjects != subject
-        cause_model = _cause_model(_of_sources(features[rest & one]), causes[rest & one])
+        cause_model = _cause_model(_of_sources(features[rest & one]), causes[rest & one], sources)
         out_cause[out] = cause_model.predict(_of_sources(features[out]))
         model = _dice_model(dice_features[rest & judged], dices[rest & judged])
         out_dice[out] = model.predict(dice_features[out])
-    cause_model = _cause_model(_of_sources(features[one]), causes[one])
+    cause_model = _cause_model(_of_sources(features[one]), causes[one], sources)
     dice_model = _dice_model(dice_features[judged], dices[judged])
     of_clean_dice = out_dice[[s.artefact is None for s in scans]]
     error = np.abs(special.expit(out_dice) - dices)[judged]
@@ -156,16 +156,16 @@ def fit(scans: Sequence[KnownScan], sources: Sequence[str]) -> dict[str, Any]:
         "log_mean": mean.tolist(),
         "log_scale": scale.tolist(),
         "cause": {
-            "classes": cause_model.classes_.tolist(),
-            "coefficients": _of_each_class(cause_model.coef_).tolist(),
-            "intercepts": _of_each_class(cause_model.intercept_).tolist(),
+            "classes": cause_model.classes,
+            "coefficients": cause_model.coefficients.tolist(),
+            "intercepts": cause_model.intercepts.tolist(),
             "accuracy": float(np.mean((out_cause == causes)[one])),
         },
         "severity": severity,
         "dice": {
             "coefficients": dice_model.coef_.tolist(),
             "intercept": float(dice_model.intercept_),
-            "lowest_of_clean": float(special.expit(of_clean_dice.min())),
+            "lowest_of_clean": float(special.expit(of_clean_dice.min()) - 2 * np.mean(error)),
             "mean_absolute_error": float(np.mean(error)),
             "spearman": rank_correlation(out_dice[judged], dices[judged]),
         },
@@ -222,7 +222,7 @@ def interpret(
     """
     names = list(calibration["reference"])
     logs = _logs(scores, local_scores)
-    standard = (logs - calibration["log_mean"]) / np.array(calibration["log_scale"])
+    standard = _standard(logs, calibration["log_mean"], calibration["log_scale"])
     percentiles = {
         name: float(stats.percentileofscore(calibration["reference"][name], score, kind="mean"))
         for name, score in zip(names, scores, strict=True)
@@ -260,6 +260,11 @@ def _logs(scores: np.ndarray, local_scores: np.ndarray) -> np.ndarray:
     return np.log(np.concatenate([scores, local_scores]) + uncertainty.VARIANCE_FLOOR)
 
 
+def _standard(logs: np.ndarray, mean, scale) -> np.ndarray:
+    """Standard scores; of those far beyond all clean scans the logarithm, nearly."""
+    return np.arcsinh((logs - np.asarray(mean)) / np.asarray(scale))
+
+
 def _of_sources(features: np.ndarray) -> np.ndarray:
     """Those of `_logs` without the task's, along the last axis."""
     number = features.shape[-1] // 2
@@ -272,13 +277,40 @@ def _cause_of(scan: KnownScan) -> str:
     return scan.artefact if scan.kept < HARMLESS else CLEAN
 
 
-def _cause_model(features: np.ndarray, causes: np.ndarray) -> LogisticRegression:
-    return LogisticRegression(C=1.0, max_iter=5000, class_weight="balanced").fit(features, causes)
+class _Causes(NamedTuple):
+    """Logits of no artefact, 0, and of each source: intercept + coefficients @ features."""
+
+    classes: list[str]
+    coefficients: np.ndarray
+    intercepts: np.ndarray
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        logits = features @ self.coefficients.T + self.intercepts
+        return np.array(self.classes)[np.argmax(logits, axis=-1)]
 
 
-def _of_each_class(learnt: np.ndarray) -> np.ndarray:
-    """A row for every class; of two, scikit-learn keeps one alone, that of the second's odds."""
-    return learnt if len(learnt) > 1 else np.concatenate([-learnt / 2, learnt / 2])
+def _cause_model(features: np.ndarray, causes: np.ndarray, sources: Sequence[str]) -> _Causes:
+    """Multinomial logistic regression of causes on `_of_sources`.
+
+    The logit of a source depends on its own two scores alone, and in the same way for all of them:
+    their variances are in one unit and learnt by one loss.  Three numbers are learnt, not seven for
+    each of seven classes, for which there would have to be scans of every cause by the hundred.
+    """
+    number = len(sources)
+    own = features.reshape(len(features), 2, number)
+    truth = np.array([0 if cause == CLEAN else 1 + list(sources).index(cause) for cause in causes])
+
+    def loss(numbers: np.ndarray) -> float:
+        logits = np.einsum("k,skn->sn", numbers[:2], own) + numbers[2]
+        logits = np.concatenate([np.zeros((len(own), 1)), logits], axis=1)
+        chance = special.log_softmax(logits, axis=1)[np.arange(len(own)), truth]
+        return float(-chance.sum() + 0.5 * np.square(numbers[:2]).sum())
+
+    both = optimize.minimize(loss, [0.1, 0.1, -3.0], bounds=[(0, None), (0, None), (None, 0)]).x
+    coefficients = np.zeros((1 + number, 2 * number))
+    for source in range(number):
+        coefficients[1 + source, [source, number + source]] = both[:2]
+    return _Causes([CLEAN, *sources], coefficients, np.array([0.0, *[both[2]] * number]))
 
 
 def _dice_model(features: np.ndarray, dices: np.ndarray) -> Ridge:
