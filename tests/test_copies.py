@@ -10,9 +10,9 @@ SIZE = (2.0, 2.0, 2.0)
 SHAPE = (112, 128, 112)
 
 
-def head(shape=SHAPE, noise=0.02, centre=(0.0, 0.0, 0.0), seed=0):
-    """A ball with folds in it, radius 68 mm; air with Rician noise."""
-    rng = np.random.default_rng(seed)
+def head(shape=SHAPE, centre=(0.0, 0.0, 0.0)):
+    """A ball with folds in it, radius 68 mm."""
+    rng = np.random.default_rng(0)
     grid = np.meshgrid(*[(np.arange(n) - (n - 1) / 2) * 2.0 for n in shape], indexing="ij")
     radius = np.sqrt(sum((axis - middle) ** 2 for axis, middle in zip(grid, centre, strict=True)))
     folds = ndimage.gaussian_filter(rng.normal(size=shape), 1.5)
@@ -21,8 +21,9 @@ def head(shape=SHAPE, noise=0.02, centre=(0.0, 0.0, 0.0), seed=0):
     return image.astype(np.float32)
 
 
-def scan(image, noise=0.02, seed=1):
-    rng = np.random.default_rng(seed)
+def scan(image, noise=0.02):
+    """With Rician noise."""
+    rng = np.random.default_rng(1)
     real, imaginary = rng.normal(0, noise, (2, *image.shape))
     return np.hypot(image + real, imaginary).astype(np.float32)
 
@@ -44,14 +45,13 @@ def test_no_copy_after_half_a_voxel_in_a_mask_or_in_zeros():
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-@pytest.mark.parametrize("strength", [0.05, 0.3])
+@pytest.mark.parametrize("strength", [0.1, 0.3])
 def test_a_ghost_half_a_field_away(axis, strength):
     ghost = np.roll(CLEAN, SHAPE[axis] // 2, axis=axis)
     found = find_copies(scan(np.hypot(CLEAN, strength * ghost)), SIZE)
     assert [copy.axis for copy in found] == [axis]
     assert found[0].share == 0.5 and found[0].distance == SHAPE[axis]
-    # Other parts of the head's copy are under the head; those seen in air give the strength.
-    assert found[0].strength == pytest.approx(strength / CLEAN[CLEAN > 0.1].mean(), rel=0.35)
+    assert found[0].strength == pytest.approx(strength, rel=0.2)
 
 
 def test_a_ghost_a_quarter_away():
@@ -95,7 +95,7 @@ def test_fold_over(axis):
 
 
 def test_a_head_that_was_cut_off_on_both_sides_is_not_folded():
-    assert find_copies(scan(CLEAN[:, 40:-40]), SIZE) == ()
+    assert find_copies(scan(head(centre=(0, 20, 0))[:, 40:-40]), SIZE) == ()
 
 
 def test_sentences_name_both_causes_axis_and_distance():

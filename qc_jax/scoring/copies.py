@@ -101,7 +101,7 @@ def find_copies(data: np.ndarray, voxel_size: Sequence[float]) -> tuple[Copy, ..
       voxel_size: `(3,)` mm.
     """
     binned, size = _binned(_field(data), voxel_size)
-    if min(binned.shape) < 8 or not binned.any():
+    if min(binned.shape) < 8 or binned.max() <= binned.min():
         return ()
     head, air = _head_and_air(binned, size)
     binned /= np.mean(binned[head])
@@ -161,24 +161,21 @@ def _moved(
     """Copies a part of the field of view away: in the air, or, where there is none, in the head.
 
     In the air the strength at each distance is that of least squares: edges in the air as a number
-    times those of the moved head.  In the head it is half of the autocorrelation of edges, which
-    has a peak at the distance of a copy, and another one as far on the other side.
+    times those of the moved head.  In the head it is the autocorrelation of edges, mean over the
+    pairs of voxels in it: that of a copy is the copy's strength.
     """
     seen = air.mean() > _ENOUGH_AIR
-    inside = np.where(ndimage.binary_dilation(head, iterations=2), image, np.float32(0))
-    sharp_head = inside - _mean_around(inside, size)
     if seen:
-        weight = air.astype(np.float32)
-        level = _mean_around(image * weight, size) / np.maximum(_mean_around(weight, size), 0.05)
-        sharp_air = weight * (image - level)
+        inside = np.where(ndimage.binary_dilation(head, iterations=2), image, np.float32(0))
+        weight, sharp_head = air.astype(np.float32), inside - _mean_around(inside, size)
+    else:
+        weight = ndimage.binary_erosion(head, iterations=2).astype(np.float32)
+        sharp_head = _edges(image, weight, size)
+    sharp = _edges(image, weight, size) if seen else sharp_head
     for axis, length in enumerate(image.shape):
-        if seen:
-            alike = _correlation(sharp_air, sharp_head, axis)
-            energy = _correlation(weight, np.square(sharp_head), axis)
-            strengths = alike / np.maximum(energy, 0.05 * energy.max())
-        else:
-            alike = _correlation(sharp_head, sharp_head, axis)
-            strengths = 0.5 * alike / alike[0]
+        alike = _correlation(sharp, sharp_head, axis)
+        energy = _correlation(weight, np.square(sharp_head), axis)
+        strengths = alike / np.maximum(energy, (0.05 if seen else 0.2) * energy.max())
         lags = np.minimum(np.arange(length), length - np.arange(length))
         far = lags * size[axis] >= (_NEAR if seen else 2 * _NEAR)
         if not far.any():
@@ -231,6 +228,12 @@ def _likeness(one: np.ndarray, other: np.ndarray, where: np.ndarray) -> float:
     a, b = one[where], other[where]
     spread = np.sqrt(np.square(a).sum() * np.square(b).sum())
     return float((a * b).sum() / spread) if spread > 0 else 0.0
+
+
+def _edges(image: np.ndarray, weight: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Less the local mean, both where the weight is 1; 0 where it is 0."""
+    level = _mean_around(image * weight, size) / np.maximum(_mean_around(weight, size), 0.05)
+    return weight * (image - level)
 
 
 def _mean_around(image: np.ndarray, size: np.ndarray) -> np.ndarray:
