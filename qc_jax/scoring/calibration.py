@@ -27,7 +27,7 @@ MIXED = "mixture"
 """A scan with several artefacts, of which no cause is learnt, but the Dice coefficient and the
 volume are."""
 _DICE_RANGE = (0.01, 0.99)
-_SMALLEST_SCALE = 0.05
+_SMALLEST_SCALE = 0.3
 """Of a score's logarithm over clean scans: where all of them are at the detection limit, a score
 just above it is not a thousand standard deviations out."""
 _SMALLEST_BAR = 1e-6
