@@ -39,7 +39,8 @@ _ENOUGH_AIR = 0.03
 """Share of the scan; less is what interpolation leaves around a mask."""
 _FAINTEST = 0.02
 """Strength of a copy in air.  Of clean heads, real ones and with noise, it is up to 0.018."""
-_FAINTEST_IN_HEAD = 0.02
+_FAINTEST_IN_HEAD = 0.08
+"""Of clean heads it is up to 0.045: folds resemble each other."""
 _RISE = 0.8
 """Share of the strength of the faintest copy that is gone `_AROUND` it."""
 _BALANCE = 2.5
@@ -158,37 +159,60 @@ def _head_and_air(image: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.n
 def _moved(
     image: np.ndarray, size: np.ndarray, head: np.ndarray, air: np.ndarray
 ) -> Iterator[Copy]:
-    """Copies a part of the field of view away: in the air, or, where there is none, in the head.
+    """Copies a part of the field of view away: in the air, or else in the head.
 
     In the air the strength at each distance is that of least squares: edges in the air as a number
     times those of the moved head.  In the head it is the autocorrelation of edges, mean over the
-    pairs of voxels in it: that of a copy is the copy's strength.
+    pairs of voxels in it: that of a copy is the copy's strength.  There is no air where it is
+    masked, and where copies are so bright that they count as head.
     """
+    core = ndimage.binary_erosion(head, iterations=2).astype(np.float32)
+    sharp_core = _edges(image, core, size)
     seen = air.mean() > _ENOUGH_AIR
     if seen:
+        weight = air.astype(np.float32)
+        sharp_air = _edges(image, weight, size)
         inside = np.where(ndimage.binary_dilation(head, iterations=2), image, np.float32(0))
-        weight, sharp_head = air.astype(np.float32), inside - _mean_around(inside, size)
-    else:
-        weight = ndimage.binary_erosion(head, iterations=2).astype(np.float32)
-        sharp_head = _edges(image, weight, size)
-    sharp = _edges(image, weight, size) if seen else sharp_head
-    for axis, length in enumerate(image.shape):
-        alike = _correlation(sharp, sharp_head, axis)
-        energy = _correlation(weight, np.square(sharp_head), axis)
-        strengths = alike / np.maximum(energy, (0.05 if seen else 0.2) * energy.max())
-        lags = np.minimum(np.arange(length), length - np.arange(length))
-        far = lags * size[axis] >= (_NEAR if seen else 2 * _NEAR)
-        if not far.any():
-            continue
-        beside = max(round(_AROUND / size[axis]), 1)
-        around = np.maximum(np.roll(strengths, beside), np.roll(strengths, -beside))
-        rise = np.where(far, strengths - around, 0.0)
-        best = int(np.argmax(rise))
-        strength, lowest = float(strengths[best]), float(strengths[far].min())
-        faintest = _FAINTEST if seen else _FAINTEST_IN_HEAD
-        if min(strength, rise[best] / _RISE) >= faintest and strength >= -_BALANCE * lowest:
-            share = float(lags[best] / length)
-            yield Copy(axis, share, float(lags[best] * size[axis]), strength)
+        sharp_head = inside - _mean_around(inside, size)
+    for axis in range(3):
+        strengths = _strengths(sharp_core, sharp_core, core, axis, 0.2)
+        found = [_best(strengths, axis, size[axis], 2 * _NEAR, _FAINTEST_IN_HEAD)]
+        if found[0] is not None and found[0].share > 0.49:
+            # Half a field away in one direction is half a field away in the other.
+            found = [dataclasses.replace(found[0], strength=0.5 * found[0].strength)]
+        if seen:
+            strengths = _strengths(sharp_air, sharp_head, weight, axis, 0.05)
+            found.append(_best(strengths, axis, size[axis], _NEAR, _FAINTEST))
+        yield from sorted(filter(None, found), key=lambda copy: copy.strength)[-1:]
+
+
+def _strengths(
+    sharp: np.ndarray, sharp_head: np.ndarray, weight: np.ndarray, axis: int, least: float
+) -> np.ndarray:
+    """Of a copy 0, 1, ... voxels away, `(n,)`; `least` is the share of the largest number of pairs
+    of voxels, below which there are too few."""
+    energy = _correlation(weight, np.square(sharp_head), axis)
+    largest = max(float(energy.max()), float(np.finfo(np.float32).tiny))
+    return _correlation(sharp, sharp_head, axis) / np.maximum(energy, least * largest)
+
+
+def _best(
+    strengths: np.ndarray, axis: int, size: float, nearest: float, faintest: float
+) -> Copy | None:
+    """The copy that stands out most from those beside it, if it is one."""
+    length = len(strengths)
+    lags = np.minimum(np.arange(length), length - np.arange(length))
+    far = lags * size >= nearest
+    if not far.any():
+        return None
+    beside = max(round(_AROUND / size), 1)
+    around = np.maximum(np.roll(strengths, beside), np.roll(strengths, -beside))
+    rise = np.where(far, strengths - around, 0.0)
+    best = int(np.argmax(rise))
+    strength, lowest = float(strengths[best]), float(strengths[far].min())
+    if min(strength, rise[best] / _RISE) < faintest or strength < -_BALANCE * lowest:
+        return None
+    return Copy(axis, float(lags[best] / length), float(lags[best] * size), strength)
 
 
 def _folded(image: np.ndarray, size: np.ndarray, head: np.ndarray) -> Iterator[Copy]:
