@@ -54,11 +54,11 @@ def test_grey_matter_of_a_real_head(model, template):
 def spoilt(model, template):
     """The real head with each artefact at its most severe, by artefact; clean under `none`."""
     clean = qc_jax.score(template, model).conformed
-    found = {"none": measure(model, clean, overlap=0.25)}
+    found = {"none": measure(model, clean)}
     for source in augment.ALL_SOURCES:
         image = np.asarray(augment.corrupt(jax.random.key(3), clean.image, source, 1.0))
         grid = on_grid(image, model.description.voxel_size)
-        found[source.name] = measure(model, grid, overlap=0.25)
+        found[source.name] = measure(model, grid)
     return found
 
 
@@ -88,7 +88,9 @@ def raised(spoilt):
 )
 def test_the_cause_is_named_on_a_real_head(model, spoilt, artefact):
     found = spoilt[artefact]
-    meaning = calibration.interpret(found.scores, found.expected_dice, model.calibration)
+    meaning = calibration.interpret(
+        found.scores, found.local_scores, found.expected_dice, model.calibration
+    )
     assert next(iter(meaning.causes)) == artefact and meaning.cause_named
 
 

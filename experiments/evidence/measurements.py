@@ -132,7 +132,7 @@ def _row(
     total = variances.sum(axis=-1)
     probability = found.prediction.probabilities
     entropy = -np.sum(probability * np.log(np.maximum(probability, 1e-12)), axis=-1)
-    meaning = interpret(found.scores, found.expected_dice, model.calibration)
+    meaning = interpret(found.scores, found.local_scores, found.expected_dice, model.calibration)
     near = _border(subject.labels == 1) & (total > 0)
     return Row(
         subject=subject.name,
