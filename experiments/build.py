@@ -137,11 +137,13 @@ def step_of(
     sources: tuple[Source, ...],
     frozen: training.Frozen,
     heads: np.ndarray | None,
+    shared: bool = False,
 ):
-    """The compiled training step of a stage, see `training.make_train_step`."""
+    """The compiled training step of a stage, see `training.make_train_step`; `shared` for one that
+    serves the networks of all sources, each of which has but one, see `training.Turn`."""
     return training.make_train_step(
         mesh,
-        network_of(config, len(sources)),
+        network_of(config, 1 if shared else len(sources)),
         sources,
         frozen,
         training.SampleConfig(
