@@ -34,6 +34,12 @@ def chosen_sources(config: Config) -> tuple[Source, ...]:
     return tuple(source for source in ALL_SOURCES if source.name in config.sources)
 
 
+def sources_of(stage: str, sources: tuple[Source, ...]) -> tuple[Source, ...]:
+    """The sources whose variances the network of a stage predicts."""
+    name = stage.removeprefix("teachers/")
+    return sources if stage == "student" else tuple(s for s in sources if s.name == name)
+
+
 def check(config: Config) -> None:
     """Raises ConfigError for values that cannot work together."""
     limits.check(config)

@@ -1,7 +1,7 @@
 """`python -m experiments.pack`: label maps in one small file, to train on another machine.
 
-    python -m experiments.pack labels:DIR --output=heads.npz
-    python -m experiments.recipe --data=packed:heads.npz
+python -m experiments.pack labels:DIR --output=heads.npz
+python -m experiments.recipe --data=packed:heads.npz
 """
 
 import dataclasses

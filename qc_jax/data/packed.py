@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ def write_packed(
         raise ConfigError(f"{path}: heads are packed into a .npz file; choose such a name")
     if _GRID in heads:
         raise ConfigError(f"a head cannot be called {_GRID} in a packed file; rename it")
-    arrays = {n: np.moveaxis(head, -1, 0)[1:] for n, head in heads.items()}
+    arrays: dict[str, Any] = {n: np.moveaxis(head, -1, 0)[1:] for n, head in heads.items()}
     arrays[_GRID] = np.array([voxel_size, *field_of_view], float)
     files.write_whole(path, lambda partial: np.savez_compressed(partial, **arrays))
 
@@ -49,7 +50,8 @@ def read_packed(
       ConfigError: not readable, or of another grid.
     """
     try:
-        with np.load(path) as arrays:
+        # numpy leaves a file open that is no whole archive.
+        with path.open("rb") as file, np.load(file) as arrays:
             packed = {name: arrays[name] for name in arrays}
         grid = packed.pop(_GRID)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:

@@ -50,6 +50,9 @@ class Turn(NamedTuple):
     learning_rate: jax.Array | None = None
 
 
+_AS_MADE = Turn()
+
+
 def data_mesh(devices: int | None = None) -> Mesh:
     """A mesh of one axis, `data`, over the first `devices`, all by default."""
     return Mesh(np.array(jax.devices()[:devices]), ("data",))
@@ -134,7 +137,9 @@ def make_train_step(
         keys = jax.vmap(jax.random.fold_in, (None, 0))(
             jax.random.fold_in(key, state.step), batch["index"]
         )
-        samples = stages.for_each(lambda key, one: one_sample(key, heads, one, turn.allowed), keys, batch)
+        samples = stages.for_each(
+            lambda key, one: one_sample(key, heads, one, turn.allowed), keys, batch
+        )
         samples = _one_batch(samples)
         epsilon = plateau.epsilon(plateau_config, state.plateau)
         (_, metrics), gradient = jax.value_and_grad(stages.stage_loss, has_aux=True)(
@@ -142,7 +147,9 @@ def make_train_step(
         )
         gradient, metrics = jax.lax.pmean((gradient, metrics), "data")
         schedule = learning_rate if turn.learning_rate is None else lambda _: turn.learning_rate
-        updates, optimiser_state = optax.adam(schedule).update(gradient, state.optimiser, state.params)
+        updates, optimiser_state = optax.adam(schedule).update(
+            gradient, state.optimiser, state.params
+        )
         updates, plateau_state = rule.update(
             updates, state.plateau, state.params, value=metrics["loss"]
         )
@@ -171,7 +178,7 @@ def make_train_step(
     # Passed as arguments they are no part of the program, which thus serves other networks too.
     kept = jax.device_put((frozen, heads), replicated(mesh))
     compiled = jax.jit(sharded, donate_argnums=0)
-    return lambda state, key, batch, turn=Turn(): compiled(state, key, batch, turn, *kept)
+    return lambda state, key, batch, turn=_AS_MADE: compiled(state, key, batch, turn, *kept)
 
 
 def _one_batch(samples: stages.Sample) -> stages.Sample:
