@@ -34,6 +34,12 @@ def chosen_sources(config: Config) -> tuple[Source, ...]:
     return tuple(source for source in ALL_SOURCES if source.name in config.sources)
 
 
+def sources_of(stage: str, sources: tuple[Source, ...]) -> tuple[Source, ...]:
+    """The sources whose variances the network of a stage predicts."""
+    name = stage.removeprefix("teachers/")
+    return sources if stage == "student" else tuple(s for s in sources if s.name == name)
+
+
 def check(config: Config) -> None:
     """Raises ConfigError for values that cannot work together."""
     limits.check(config)
@@ -137,11 +143,13 @@ def step_of(
     sources: tuple[Source, ...],
     frozen: training.Frozen,
     heads: np.ndarray | None,
+    shared: bool = False,
 ):
-    """The compiled training step of a stage, see `training.make_train_step`."""
+    """The compiled training step of a stage, see `training.make_train_step`; `shared` for one that
+    serves the networks of all sources, each of which has but one, see `training.Turn`."""
     return training.make_train_step(
         mesh,
-        network_of(config, len(sources)),
+        network_of(config, 1 if shared else len(sources)),
         sources,
         frozen,
         training.SampleConfig(

@@ -81,7 +81,9 @@ def write_weights(config: Config, model, scored):
     from qc_jax.scoring import calibration
 
     training_facts = {
-        "data": "label maps" if config.data.startswith("labels:") else "images with labels",
+        "data": "label maps"
+        if config.data.startswith(("labels:", "packed:"))
+        else "images with labels",
         "steps": f"task {config.steps_task}, each teacher {config.steps_teachers}, "
         f"student {config.steps_student}",
         "validation scans": len(scored),

@@ -33,6 +33,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "learning_rate": (1e-12, 10),
     "log_every": _STEPS,
     "overlap": (0, 0.95),
+    "minutes": (0.01, 100_000),
     "patch": (1, 1024),
     "patch_candidates": (1, 10_000),
     "patches_per_scan": (1, 10_000),

@@ -19,7 +19,8 @@ class Config:
 
     data: str = ""
     """Images and labels: empty for the embedded population, DIR for pairs (BIDS or plain),
-    labels:DIR for label maps with FreeSurfer's numbers, from which images are drawn."""
+    labels:DIR for label maps with FreeSurfer's numbers, from which images are drawn, packed:FILE
+    for what experiments.pack made of them."""
     grey_matter_labels: tuple[int, ...] = ()
     """Numbers that are grey matter in the labels of --data=DIR, say 2 for those of FSL FAST; needed
     where the numbers can be read in several ways and no *_dseg.tsv says what they mean."""

@@ -165,7 +165,7 @@ def _run_stages(last: Stage, config: Config, folder: Path, subjects, console, st
 
     params, worked = {}, False
     for stage in wanted:
-        seen = _sources_of(stage, sources)
+        seen = build.sources_of(stage, sources)
         learnt_from = [params["task"]] if stage != "task" else []
         if stage == "student":
             learnt_from += [params[f"teachers/{source.name}"] for source in sources]
@@ -206,12 +206,6 @@ def _run_stages(last: Stage, config: Config, folder: Path, subjects, console, st
         files.write_json(folder / "summary.json", summary)
 
 
-def _sources_of(stage: str, sources):
-    """The sources whose variances the network of a stage predicts."""
-    name = stage.removeprefix("teachers/")
-    return sources if stage == "student" else tuple(s for s in sources if s.name == name)
-
-
 def _evaluated(folder: Path, stage: str) -> bool:
     from experiments import run_folder
 
@@ -231,7 +225,7 @@ def _evaluate(config, folder, stage, params, subjects, sources, console, stop) -
     from qc_jax.scoring import preview, scan
 
     begun = time.monotonic()
-    seen = _sources_of(stage, sources)
+    seen = build.sources_of(stage, sources)
     model = build.model_of(config, folder / "student.safetensors", params, seen)
     with console.status(f"{stage}: scoring {len(subjects)} validation subjects"):
         # The student's scores are calibrated, which has to be done as it will score.

@@ -6,6 +6,7 @@ reads it, and ends the process where nothing is at stake but time.
 """
 
 import contextlib
+import math
 import os
 import select
 import signal
@@ -34,11 +35,13 @@ class Stop:
 
     Attributes:
       at_stake: steps have been done that no checkpoint holds, so that they are waited for.
+      deadline: of `time.monotonic`; what runs then is stopped as by a signal.
     """
 
     def __init__(self) -> None:
         self._arrived: list[int] = []
         self.at_stake = False
+        self.deadline = math.inf
 
     def remember(self, number: int, frame: object) -> None:
         """Handles the first signal; the second then does what it does by default."""
@@ -48,12 +51,12 @@ class Stop:
 
     @property
     def requested(self) -> bool:
-        """A signal has arrived."""
-        return bool(self._arrived)
+        """A signal has arrived, or the deadline."""
+        return bool(self._arrived) or time.monotonic() > self.deadline
 
     def check(self) -> None:
-        """Raises StoppedError where a signal has arrived."""
-        if self._arrived:
+        """Raises StoppedError where a signal or the deadline has arrived."""
+        if self.requested:
             self.end()
 
     def end(self) -> NoReturn:

@@ -3,7 +3,7 @@
 import hashlib
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
@@ -19,6 +19,7 @@ from experiments.signals import Stop
 from qc_jax import data, training
 from qc_jax.augment import Source
 from qc_jax.errors import CheckpointError, DivergedError
+from qc_jax.models import load_model
 from qc_jax.training import checkpoints
 
 SKIPPED_IN_A_ROW = 5
@@ -40,6 +41,12 @@ def load_params(
     Raises:
       CheckpointError: not readable, or learnt from other networks than `frozen`.
     """
+    written = weights_of(folder, stage)
+    if written.with_suffix(".json").exists():
+        model = load_model(written)
+        if frozen is not None:
+            _check_learnt_from(written, model.training, frozen)
+        return jax.tree.map(jnp.asarray, model.params)
     if not (folder / stage).is_dir():
         return None
     with checkpoints.open_manager(folder / stage) as manager:
@@ -67,6 +74,8 @@ def train_stage(
     frozen: training.Frozen,
     console: Console,
     stop: Stop,
+    step_function: Callable | None = None,
+    save_at: Callable[[int], bool] | None = None,
 ):
     """Trains from the last checkpoint, or from the start, to the end; returns the parameters.
 
@@ -79,9 +88,11 @@ def train_stage(
       frozen: networks that it learns from.
       console: for the progress line.
       stop: asked after every step.
+      step_function: `(state, key, batch) -> (state, metrics)`, where it is compiled already.
+      save_at: whether to save a checkpoint at a step; by default `config.checkpoint_every`.
 
     Raises:
-      StoppedError: after SIGINT or SIGTERM, with a checkpoint saved.
+      StoppedError: after SIGINT, SIGTERM or the deadline, with a checkpoint saved.
       DivergedError: the loss was not finite in several steps in a row.
       CheckpointError: the checkpoints are damaged, or of other networks.
       OutputError: a checkpoint cannot be written.
@@ -89,8 +100,11 @@ def train_stage(
     steps = build.steps_of(config, stage)
     # -- Step and state --------------------------------------------------------------------------
     mesh = training.data_mesh()
-    heads = data.stacked_fractions(subjects)
-    step_function = build.step_of(config, stage, mesh, sources, frozen, heads)
+    if step_function is None:
+        heads = data.stacked_fractions(subjects)
+        step_function = build.step_of(config, stage, mesh, sources, frozen, heads)
+    if save_at is None:
+        save_at = lambda step: step % config.checkpoint_every == 0  # noqa: E731
     task = frozen.task if config.start_from_task else None
     state = build.fresh_state(config, stage, len(sources), task)
     state = jax.device_put(state, training.replicated(mesh))
@@ -173,13 +187,18 @@ def train_stage(
                 ):
                     console.print(f"{stage} {step}/{steps}  {numbers}")
             stopped = hosts.any_of(stop.requested)
-            if step % config.checkpoint_every == 0 or step == steps or stopped:
+            if save_at(step) or step == steps or stopped:
                 position = {"iterator": iterator.get_state(), "learnt_from": learnt_from}
                 checkpoints.save(manager, state, position)
                 stop.at_stake = parts > 1
             if stopped:
                 stop.end()
     return _on_this_process(state.params)
+
+
+def weights_of(folder: Path, stage: str) -> Path:
+    """The file of a stage's final weights, in a run whose checkpoints had to be small."""
+    return folder / "weights" / f"{stage}.safetensors"
 
 
 def _on_this_process(params):

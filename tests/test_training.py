@@ -10,6 +10,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from qc_jax import augment, losses, spectrum, training
@@ -227,6 +228,51 @@ def test_training_a_teacher_leaves_the_task_network_it_started_from_whole():
     state = jax.device_put(fresh(1, 0, task), training.replicated(mesh))
     step(state, jax.random.key(0), batch_of())
     chex.assert_trees_all_equal(task, fresh(0, 1).params)
+
+
+def test_teachers_share_a_program_which_trains_each_on_its_own_source_alone():
+    task = fresh(0, 1).params
+    mesh, batch = training.data_mesh(1), batch_of()
+    shared = training.make_train_step(
+        mesh, network_of(1), SOURCES_2, training.Frozen(task), SAMPLE, LOSS, 1e-2, PLATEAU
+    )
+    for i, source in enumerate(SOURCES_2):
+        of_one = training.make_train_step(
+            mesh, network_of(1), (source,), training.Frozen(task), SAMPLE, LOSS, 1e-2, PLATEAU
+        )
+        turn = training.Turn(allowed=jnp.arange(2) == i)
+        start = lambda: jax.device_put(fresh(1, 0, task), training.replicated(mesh))  # noqa: E731
+        alone, metrics_alone = of_one(start(), jax.random.key(7), batch)
+        among, metrics_among = shared(start(), jax.random.key(7), batch, turn)
+        for name, value in metrics_alone.items():
+            np.testing.assert_allclose(metrics_among[name], value, rtol=1e-4, err_msg=name)
+        for a, b in zip(jax.tree.leaves(alone.params), jax.tree.leaves(among.params), strict=True):
+            # Adam divides by the gradient's size: where that is rounding error, so is the step.
+            assert np.mean(np.abs(np.asarray(a) - np.asarray(b)) > 1e-3) < 0.02
+
+
+def test_sources_that_are_not_allowed_do_not_appear():
+    keys = jax.random.split(jax.random.key(0), 200)
+    allowed = jnp.asarray([False, True])
+    drawn = jax.vmap(lambda k: augment.draw_severities(k, SOURCES_2, 0.7, allowed))(keys)
+    alone = jax.vmap(lambda k: augment.draw_severities(k, SOURCES_2[1:], 0.7))(keys)
+    np.testing.assert_array_equal(drawn[:, 0], SOURCES_2[0].none)
+    np.testing.assert_array_equal(drawn[:, 1], alone[:, 0])
+
+
+def test_a_turn_has_a_learning_rate_of_its_own():
+    mesh = training.data_mesh(1)
+    schedule = optax.constant_schedule(1e-2)
+    step = training.make_train_step(
+        mesh, network_of(0), (), training.Frozen(), SAMPLE, LOSS, schedule, PLATEAU
+    )
+    state = training.init_state(jax.random.key(0), network_of(0), PATCH, schedule, PLATEAU)
+    before = jax.tree.map(np.array, state.params)
+    state = jax.device_put(state, training.replicated(mesh))
+    turn = training.Turn(learning_rate=jnp.float32(0.0))
+    state, metrics = step(state, jax.random.key(7), batch_of(), turn)
+    chex.assert_trees_all_equal(jax.tree.map(np.array, state.params), before)
+    assert float(metrics["learning_rate"]) == 0.0 and int(state.step) == 1
 
 
 def test_learning_rate_and_epsilon_halve_together_on_a_plateau():

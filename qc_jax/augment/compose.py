@@ -34,20 +34,39 @@ def compose(
     return apply_sources(key, image, sources, severities), severities
 
 
-def draw_severities(key: jax.Array, sources: Sequence[Source], rate: float = 0.5) -> jax.Array:
-    """Severities `(N,)`; every source alike and on its own, so that `rate` of images get any."""
-    each = 1.0 - (1.0 - rate) ** (1.0 / max(len(sources), 1))
+def draw_severities(
+    key: jax.Array,
+    sources: Sequence[Source],
+    rate: float = 0.5,
+    allowed: jax.Array | None = None,
+) -> jax.Array:
+    """Severities `(N,)`; every source alike and on its own, so that `rate` of images get any.
+
+    Args:
+      key: typed key.
+      sources: in their physical order.
+      rate: probability that the image gets any artefact at all.
+      allowed: `(N,)` bool, the sources that may appear, as if there were no others; None for all.
+    """
+    number = max(len(sources), 1) if allowed is None else jnp.maximum(jnp.sum(allowed), 1)
+    each = 1.0 - (1.0 - rate) ** (1.0 / number)
     severities = []
-    for source in sources:
+    for i, source in enumerate(sources):
         applied_key, severity_key, _ = _source_keys(key, source)
         severity = source.severity(jax.random.uniform(severity_key))
         applied = jax.random.bernoulli(applied_key, each)
+        if allowed is not None:
+            applied &= allowed[i]
         severities.append(jnp.where(applied, severity, source.none))
     return jnp.stack(severities) if severities else jnp.zeros((0,))
 
 
 def apply_sources(
-    key: jax.Array, image: chex.Array, sources: Sequence[Source], severities: jax.Array
+    key: jax.Array,
+    image: chex.Array,
+    sources: Sequence[Source],
+    severities: jax.Array,
+    allowed: jax.Array | None = None,
 ) -> jax.Array:
     """Applies every source at its severity; with the same key, a source draws the same details.
 
@@ -57,11 +76,13 @@ def apply_sources(
       image: `(X, Y, Z)`, in [0, 1].
       sources: in their physical order.
       severities: `(N,)`.
+      allowed: `(N,)` bool, False where the severity is `none` in all images of a batch: these
+        sources cost nothing then, under `vmap` neither; None for all.
 
     Returns:
       `(X, Y, Z)`, the magnitude scaled to [0, 1].
     """
-    return _apply_sources(key, image, tuple(sources), severities)
+    return _apply_sources(key, image, tuple(sources), severities, allowed)
 
 
 def corrupt(
@@ -74,20 +95,31 @@ def corrupt(
 
 @functools.partial(jax.jit, static_argnums=2)
 def _apply_sources(
-    key: jax.Array, image: jax.Array, sources: tuple[Source, ...], severities: jax.Array
+    key: jax.Array,
+    image: jax.Array,
+    sources: tuple[Source, ...],
+    severities: jax.Array,
+    allowed: jax.Array | None,
 ) -> jax.Array:
     # What is absent costs nothing, unless `vmap` turns the choice into a selection.
     def through_k_space(image):
         k_space = kspace.to_k_space(image)
-        for source, severity in zip(sources, severities, strict=True):
-            k_space = jax.lax.cond(
-                severity != source.none,
-                source.apply,
-                lambda key, k_space, severity: k_space,
-                _source_keys(key, source)[2],
-                k_space,
-                severity,
-            )
+        for i, (source, severity) in enumerate(zip(sources, severities, strict=True)):
+
+            def spoil(k_space, source=source, severity=severity):
+                return jax.lax.cond(
+                    severity != source.none,
+                    source.apply,
+                    lambda key, k_space, severity: k_space,
+                    _source_keys(key, source)[2],
+                    k_space,
+                    severity,
+                )
+
+            if allowed is None:
+                k_space = spoil(k_space)
+            else:
+                k_space = jax.lax.cond(allowed[i], spoil, lambda k_space: k_space, k_space)
         return kspace.to_image(k_space)
 
     applied = severities != jnp.asarray([source.none for source in sources])

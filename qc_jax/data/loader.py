@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from qc_jax.augment import tissues
-from qc_jax.data import label_maps, names, pairs, population
+from qc_jax.data import label_maps, names, packed, pairs, population
 from qc_jax.errors import ConfigError
 
 _draw_image = jax.jit(tissues.draw_image)
@@ -74,7 +74,8 @@ def load_subjects(
     """All subjects of a data set.
 
     Args:
-      data: "" for the embedded population, `labels:DIR` for label maps, else a folder of pairs.
+      data: "" for the embedded population, `labels:DIR` for label maps, `packed:FILE` for heads
+        that `packed` wrote, else a folder of pairs.
       voxel_size: of the common grid, in mm.
       field_of_view: voxels of the common grid.
       population_size: subjects of the embedded population.
@@ -86,12 +87,13 @@ def load_subjects(
     Raises:
       ConfigError: data that cannot be used, or fewer than three people to split.
     """
-    if grey_matter_labels and (not data or data.startswith("labels:")):
+    drawn = not data or data.startswith(("labels:", "packed:"))
+    if grey_matter_labels and drawn:
         raise ConfigError(
             "--grey-matter-labels is for images with labels, --data=DIR; of label maps all tissues "
             "are needed, by FreeSurfer's numbers"
         )
-    if data and not data.startswith("labels:"):
+    if not drawn:
         subjects, folder = [], Path(data).expanduser()
         for name, (image, label) in pairs.find_pairs(folder).items():
             scan, labels = pairs.read_pair(
@@ -99,7 +101,10 @@ def load_subjects(
             )
             subjects.append(Subject(name, labels, image=scan))
     else:
-        if data:
+        if data.startswith("packed:"):
+            path = Path(data.removeprefix("packed:")).expanduser()
+            heads = packed.read_packed(path, voxel_size, field_of_view)
+        elif data:
             folder = Path(data.removeprefix("labels:")).expanduser()
             heads = label_maps.load_label_maps(folder, voxel_size, field_of_view, cache_folder)
         else:

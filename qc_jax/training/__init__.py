@@ -4,6 +4,7 @@ from qc_jax.training.plateau import PlateauConfig
 from qc_jax.training.stages import Frozen, LossConfig, Sample, SampleConfig, make_sample, stage_loss
 from qc_jax.training.step import (
     TrainState,
+    Turn,
     data_mesh,
     init_state,
     make_train_step,
@@ -18,6 +19,7 @@ __all__ = [
     "Sample",
     "SampleConfig",
     "TrainState",
+    "Turn",
     "data_mesh",
     "init_state",
     "make_sample",

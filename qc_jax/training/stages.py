@@ -182,6 +182,7 @@ def make_sample(
     sources: tuple[Source, ...],
     config: SampleConfig,
     with_own: bool,
+    allowed: jax.Array | None = None,
 ) -> Sample:
     """Augments a whole scan, draws artefacts in its k-space and cuts patches.
 
@@ -192,15 +193,16 @@ def make_sample(
       sources: the artefacts that may appear.
       config: see `SampleConfig`.
       with_own: whether to make the image of each artefact alone.
+      allowed: `(N,)` bool, the artefacts that may appear in this call; None for all.
     """
     vary_key, artefact_key, patch_key = jax.random.split(key, 3)
     clean, labels = vary_scan(vary_key, image, labels, config)
 
-    severities = augment.draw_severities(artefact_key, sources, config.artefact_rate)
+    severities = augment.draw_severities(artefact_key, sources, config.artefact_rate, allowed)
     present = severities != jnp.asarray([source.none for source in sources])
     corrupted = clean
     if sources:
-        corrupted = augment.apply_sources(artefact_key, clean, sources, severities)
+        corrupted = augment.apply_sources(artefact_key, clean, sources, severities, allowed)
     own = jnp.zeros((0, *image.shape))
     if with_own:
         own = jnp.stack(

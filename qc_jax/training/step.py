@@ -36,6 +36,23 @@ class TrainState(NamedTuple):
     step: jax.Array
 
 
+class Turn(NamedTuple):
+    """What one call of a compiled step may have of its own, so that others share its program.
+
+    Attributes:
+      allowed: `(N,)` bool, which of the sources may appear: so a teacher of one source is trained
+        by the program of all teachers; None for all of them.
+      learning_rate: of Adam, before the plateau rule, in the place of the schedule that the step
+        was made with; None for that one.
+    """
+
+    allowed: jax.Array | None = None
+    learning_rate: jax.Array | None = None
+
+
+_AS_MADE = Turn()
+
+
 def data_mesh(devices: int | None = None) -> Mesh:
     """A mesh of one axis, `data`, over the first `devices`, all by default."""
     return Mesh(np.array(jax.devices()[:devices]), ("data",))
@@ -84,8 +101,9 @@ def make_train_step(
     learning_rate: optax.ScalarOrSchedule,
     plateau_config: plateau.PlateauConfig,
     heads: np.ndarray | None = None,
-) -> Callable[[TrainState, jax.Array, dict[str, jax.Array]], tuple[TrainState, dict]]:
-    """Compiles `(state, key, batch) -> (state, metrics)`; the state's buffers are donated.
+) -> Callable[..., tuple[TrainState, dict]]:
+    """Compiles `(state, key, batch, turn=Turn()) -> (state, metrics)`; the state's buffers are
+    donated.
 
     The batch holds `index`, and `image` and `labels`, or `subject` where heads are given.  The
     metric `finite` is False where the update was skipped.
@@ -93,7 +111,8 @@ def make_train_step(
     Args:
       mesh: with the axis `data`; the batch size has to be a multiple of its size.
       network: what is trained.
-      sources: artefacts of this stage, one variance channel each.
+      sources: artefacts of this stage, one variance channel each, or one channel for the one that
+        `Turn.allowed` names.
       frozen: parameters closed over; they get no gradient and no optimiser state.
       sample_config: how samples are made.
       loss_config: what is minimised.
@@ -102,36 +121,40 @@ def make_train_step(
       heads: `(S, X, Y, Z, T)` uint8, tissue fractions from which images are drawn; they stay on the
         devices.
     """
-    optimiser = optax.adam(learning_rate)
     rule = plateau.plateau_rule(plateau_config)
     with_own = bool(frozen.teachers) and loss_config.teacher_input == "own"
 
-    def one_sample(key, heads, one):
+    def one_sample(key, heads, one, allowed):
         if heads is None:
             image, labels = one["image"], one["labels"].astype(jnp.int32)
         else:
             key, scan_key = jax.random.split(key)
             head = heads[one["subject"]]
             image, labels = stages.make_scan(scan_key, head, sample_config.deformation)
-        return stages.make_sample(key, image, labels, sources, sample_config, with_own)
+        return stages.make_sample(key, image, labels, sources, sample_config, with_own, allowed)
 
-    def device_step(state, key, batch, frozen, heads):
+    def device_step(state, key, batch, turn, frozen, heads):
         keys = jax.vmap(jax.random.fold_in, (None, 0))(
             jax.random.fold_in(key, state.step), batch["index"]
         )
-        samples = stages.for_each(lambda key, one: one_sample(key, heads, one), keys, batch)
+        samples = stages.for_each(
+            lambda key, one: one_sample(key, heads, one, turn.allowed), keys, batch
+        )
         samples = _one_batch(samples)
         epsilon = plateau.epsilon(plateau_config, state.plateau)
         (_, metrics), gradient = jax.value_and_grad(stages.stage_loss, has_aux=True)(
             state.params, samples, network, frozen, epsilon, state.step, loss_config
         )
         gradient, metrics = jax.lax.pmean((gradient, metrics), "data")
-        updates, optimiser_state = optimiser.update(gradient, state.optimiser, state.params)
+        schedule = learning_rate if turn.learning_rate is None else lambda _: turn.learning_rate
+        updates, optimiser_state = optax.adam(schedule).update(
+            gradient, state.optimiser, state.params
+        )
         updates, plateau_state = rule.update(
             updates, state.plateau, state.params, value=metrics["loss"]
         )
         params = optax.apply_updates(state.params, updates)
-        rate = learning_rate(state.step) if callable(learning_rate) else learning_rate
+        rate = schedule(state.step) if callable(schedule) else schedule
         finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(optax.tree.norm(gradient))
         metrics |= {
             "epsilon": epsilon,
@@ -148,14 +171,14 @@ def make_train_step(
     sharded = jax.shard_map(
         device_step,
         mesh=mesh,
-        in_specs=(whole, whole, split, whole, whole),
+        in_specs=(whole, whole, split, whole, whole, whole),
         out_specs=(whole, whole),
         check_vma=False,
     )
     # Passed as arguments they are no part of the program, which thus serves other networks too.
     kept = jax.device_put((frozen, heads), replicated(mesh))
     compiled = jax.jit(sharded, donate_argnums=0)
-    return lambda state, key, batch: compiled(state, key, batch, *kept)
+    return lambda state, key, batch, turn=_AS_MADE: compiled(state, key, batch, turn, *kept)
 
 
 def _one_batch(samples: stages.Sample) -> stages.Sample:

@@ -1,0 +1,285 @@
+"""The whole chain in so many minutes: task, teachers and student, from a cold start on one GPU.
+
+python -m experiments.pack labels:DIR --output=heads.npz
+python -m experiments.recipe --data=packed:heads.npz --run-dir=runs/recipe --output=out
+python -m experiments.export runs/recipe --output=student.safetensors    # later, on a CPU
+"""
+
+import dataclasses
+import math
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import tyro
+
+from experiments import command, limits, time_box
+from experiments.presets import PRESETS, Config
+from experiments.signals import Stop, stop_on_signal
+from qc_jax.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from qc_jax import data, training
+    from qc_jax.augment import Source
+
+SAVE_EVERY = 120.0
+"""Seconds between the checkpoints of a stage."""
+TIMED_STEPS = 12
+"""Steps, after the compilation, by which a program is timed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Trains task network, teachers and student within so many minutes.
+
+    Called again with the same folder it goes on where it stopped, for as many minutes again. The
+    numbers of steps follow from the time: --steps-task, --steps-teachers and --steps-student are
+    set by the recipe, and --checkpoint-every is not used.
+    """
+
+    config: tyro.conf.OmitArgPrefixes[Config]
+    minutes: float = 12.0
+    """From the start of this command to its end, compilation included."""
+    run_dir: Annotated[str, tyro.conf.arg(metavar="DIR")] = "runs/recipe"
+    """Folder of the run."""
+    output: Annotated[str, tyro.conf.arg(metavar="DIR")] = ""
+    """Where the run folder is packed into files below 16 MiB, and the metrics beside them; empty
+    for nowhere."""
+
+
+class Setting(NamedTuple):
+    """What is the same for all stages."""
+
+    folder: Path
+    subjects: "list[data.Subject]"
+    sources: "tuple[Source, ...]"
+    console: "Console"
+    stop: Stop
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit code: 0 when all is trained, 75 when the time was over before."""
+    default = Arguments(PRESETS["gpu"])
+    prog = "python -m experiments.recipe"
+
+    def work() -> None:
+        started = time.monotonic()
+        parsed = tyro.cli(Arguments, args=arguments, default=default, prog=prog)
+        limits.check(parsed)
+        limits.check(parsed.config)
+        with stop_on_signal() as stop:
+            stop.deadline = started + 60.0 * parsed.minutes
+            run(parsed, stop)
+
+    return command.exit_code_of(work)
+
+
+def run(arguments: Arguments, stop: Stop) -> None:
+    """Trains until all is done or the time is over, and packs what there is."""
+    from experiments import bundle, run_folder
+    from qc_jax.data import cache
+
+    folder = Path(arguments.run_dir).expanduser()
+    cache.use_compilation_cache()
+    config, subjects = _prepare(arguments.config, folder)
+    with run_folder.lock(folder):
+        try:
+            _train(config, arguments.minutes, folder, subjects, stop)
+        finally:
+            if arguments.output:
+                output = Path(arguments.output).expanduser()
+                bundle.write_parts(folder, output)
+                if (folder / "metrics.jsonl").exists():
+                    shutil.copy(folder / "metrics.jsonl", output)
+    print(f"trained; python -m experiments.export {folder} --output=student.safetensors")
+
+
+def _prepare(config: Config, folder: Path) -> "tuple[Config, list[data.Subject]]":
+    """The configuration with the steps that are fixed already, and the heads to train on."""
+    from rich.console import Console
+
+    from experiments import build, run_folder
+    from qc_jax import data
+    from qc_jax.data import cache
+
+    if not config.learning_rate_decay:
+        raise ConfigError("--no-learning-rate-decay: the recipe's rate falls to zero in each stage")
+    if (folder / "config.json").exists():
+        config = _with_steps(config, run_folder.read_config(folder))
+    build.check(config)
+    with Console(stderr=True).status(f"reading {config.data or 'the embedded population'}"):
+        subjects = data.load_subjects(
+            config.data,
+            config.voxel_size,
+            config.field_of_view,
+            config.subjects,
+            config.seed,
+            cache.default_folder(),
+        )
+    if any(subject.fractions is None for subject in subjects):
+        raise ConfigError("--data: the recipe needs label maps or the embedded population")
+    names = [subject.name for subject in subjects]
+    wanted = data.split_subjects(names, config.seed)
+    if config.split:
+        wanted = data.read_split(Path(config.split), names)
+    run_folder.claim(folder, config)
+    members = run_folder.split(folder, wanted)["train"]
+    run_folder.check_data(folder, subjects)
+    return config, [subject for subject in subjects if subject.name in members]
+
+
+def _with_steps(config: Config, found: Config) -> Config:
+    names = ("steps_task", "steps_teachers", "steps_student", "checkpoint_every")
+    return dataclasses.replace(config, **{name: getattr(found, name) for name in names})
+
+
+def _train(
+    config: Config, minutes: float, folder: Path, subjects: "list[data.Subject]", stop: Stop
+) -> None:
+    """All stages that are not trained yet, in their order."""
+    from rich.console import Console
+
+    from experiments import build, train
+    from qc_jax import models, training
+
+    console = Console(stderr=True)
+    sources = build.chosen_sources(config)
+    setting = Setting(folder, subjects, sources, console, stop)
+    console.print(f"[bold]qc_jax[/] recipe of {minutes:g} minutes, {len(subjects)} heads, {folder}")
+    stop.deadline -= time_box.KEPT_BACK / 4 * 60.0 * minutes
+    end = stop.deadline - 3 * time_box.KEPT_BACK / 4 * 60.0 * minutes
+    teachers = [f"teachers/{source.name}" for source in sources]
+    params: dict[str, Any] = {}
+    programs: dict[str, Callable] = {}
+    for stage in ("task", *teachers, "student"):
+        group = time_box.group_of(stage)
+        frozen = training.Frozen(
+            None if stage == "task" else params["task"],
+            tuple(params[teacher] for teacher in teachers) if stage == "student" else (),
+        )
+        seen = build.sources_of(stage, sources)
+        params[stage] = train.load_params(config, folder, stage, len(seen), frozen)
+        if params[stage] is None:
+            if group not in programs:
+                programs[group], config = _program(config, group, frozen, setting, end)
+            params[stage] = train.train_stage(
+                config,
+                folder,
+                stage,
+                subjects,
+                seen,
+                frozen,
+                console,
+                stop,
+                _in_turn(programs[group], config, stage, sources),
+                time_box.every(SAVE_EVERY),
+            )
+        path = train.weights_of(folder, stage)
+        if not path.with_suffix(".json").exists():
+            facts = {"learnt_from": train.digest(frozen), "steps": build.steps_of(config, stage)}
+            description = build.model_of(config, path, params[stage], seen).description
+            models.save_model(path, description, params[stage], facts, {})
+        shutil.rmtree(folder / stage, ignore_errors=True)
+
+
+# -- Programs and their time -----------------------------------------------------------------------
+
+
+def _program(
+    config: Config, group: str, frozen: "training.Frozen", setting: Setting, end: float
+) -> tuple[Callable, Config]:
+    """The compiled step of a group of stages, and the configuration with its number of steps."""
+    from experiments import build, run_folder
+    from qc_jax import data, files, training
+
+    mesh = training.data_mesh()
+    sources = () if group == "task" else setting.sources
+    heads = data.stacked_fractions(setting.subjects)
+    step_function = build.step_of(
+        config, group, mesh, sources, frozen, heads, shared=group == "teachers"
+    )
+    setting.console.print(f"{group}: compiling")
+    seconds, speed = _time(step_function, config, group, frozen, setting)
+    path = setting.folder / "recipe.json"
+    plan = run_folder.read_object(path) if path.exists() else {}
+    told = f"{group}: compiled in {seconds:.0f} s, {speed:.2f} steps/s"
+    if group in plan:
+        setting.console.print(told)
+        return step_function, config
+    longest = max([seconds, *(entry["compilation_seconds"] for entry in plan.values())])
+    left = end - time.monotonic()
+    number = len(setting.sources) if group == "teachers" else 1
+    share = time_box.seconds_for(group, left, longest)
+    steps = time_box.steps_for(share, speed, number)
+    setting.console.print(f"{told}: {steps} steps{' each' if number > 1 else ''} in {share:.0f} s")
+    fixed: dict[str, Any] = {f"steps_{group}": steps}
+    config = dataclasses.replace(config, **fixed)
+    # In this order: a group that is not in the plan is timed again.
+    files.write_json(setting.folder / "config.json", dataclasses.asdict(config))
+    plan[group] = {"steps": steps, "steps_per_second": speed, "compilation_seconds": seconds}
+    files.write_json(path, plan)
+    return step_function, config
+
+
+def _time(
+    step_function: Callable,
+    config: Config,
+    group: str,
+    frozen: "training.Frozen",
+    setting: Setting,
+) -> tuple[float, float]:
+    """Seconds of the compilation, and steps per second after it, on a state that is thrown away."""
+    import jax
+
+    from experiments import build
+    from qc_jax import data, training
+
+    mesh = training.data_mesh()
+    number = {"task": 0, "teachers": 1}.get(group, len(setting.sources))
+    task = frozen.task if config.start_from_task else None
+    state = build.fresh_state(config, group, number, task)
+    state = jax.device_put(state, training.replicated(mesh))
+    key = jax.device_put(build.stage_key(config, group), training.replicated(mesh))
+    batches = data.batches(setting.subjects, config.batch_size * mesh.size, config.seed)
+    stages = [f"teachers/{s.name}" for s in setting.sources] if group == "teachers" else [group]
+    turns = [_in_turn(step_function, config, stage, setting.sources) for stage in stages]
+    begun, compiled = time.monotonic(), math.inf
+    for step in range(1 + TIMED_STEPS):
+        batch = training.sharded(mesh, next(batches))
+        state, metrics = turns[step % len(turns)](state, key, batch)
+        metrics["finite"].block_until_ready()
+        if step == 0:
+            compiled = time.monotonic()
+        setting.stop.check()
+    return compiled - begun, TIMED_STEPS / (time.monotonic() - compiled)
+
+
+def _in_turn(
+    step_function: Callable, config: Config, stage: str, sources: "tuple[Source, ...]"
+) -> Callable:
+    """A step of one stage: the program with this stage's source and learning rate."""
+    import jax.numpy as jnp
+
+    from experiments import build
+    from qc_jax import training
+
+    allowed = None
+    if time_box.group_of(stage) == "teachers":
+        allowed = jnp.asarray([f"teachers/{source.name}" == stage for source in sources])
+    steps = build.steps_of(config, stage)
+
+    def step(state, key, batch):
+        left = max(1.0 - int(state.step) / steps, 0.0)
+        rate = jnp.float32(config.learning_rate * left**0.9)
+        return step_function(state, key, batch, training.Turn(allowed, rate))
+
+    return step
+
+
+if __name__ == "__main__":
+    sys.exit(main())
