@@ -14,6 +14,7 @@ from experiments.evidence.intervals import auc
 from experiments.real_heads import heads, making
 from experiments.real_heads.heads import Head
 from experiments.real_heads.plan import Version
+from qc_jax import descriptions
 from qc_jax.models import Model
 from qc_jax.scoring.answer import CLEAN
 from qc_jax.scoring.conform import Conformed, conform, to_grid
@@ -149,7 +150,8 @@ def rows_of(
     """
     for scan, versions in zip(scans, plans, strict=True):
         head = heads.read(scan)
-        known_by = (qc_jax.__version__, model.sha256, seed, head.name, *head.digests)
+        meaning = descriptions.digest(model.calibration)
+        known_by = (qc_jax.__version__, model.sha256, meaning, seed, head.name, *head.digests)
         own = kept.folder_for(folder, (), *known_by)
 
         @functools.cache

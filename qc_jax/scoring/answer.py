@@ -16,7 +16,7 @@ GHOSTING, WRAP = "ghosting", "wrap"
 """Causes that both leave copies of the head: periodic changes from line to line, and lines that are
 missing at regular distances, have the same transform."""
 _LIKELY = 0.5
-"""A chance from which a cause explains a low predicted Dice coefficient."""
+"""A chance from which a cause is named, and explains a low predicted Dice coefficient."""
 _SURE = 0.75
 """A chance from which a cause stands although something else is doubtful as well."""
 _TOGETHER = 0.6
@@ -39,7 +39,7 @@ def answer(
 
     In this order: copies of the head name their cause, unless another one is sure; a doubt without
     a sure cause, or a low Dice coefficient without a likely one, is none of the known causes; else
-    it is the likeliest.  What else was found follows the name.
+    it is the likeliest where that is likelier than not.  What else was found follows the name.
 
     Args:
       chances: of each cause and of none, which sum to 1.
@@ -74,6 +74,9 @@ def answer(
         return False, _join("doubtful, none of the known causes: " + why[0], [*why[1:], *seen])
     if together:
         return True, _join(_both(sum(alike), severities), remarks)
+    if chance < _LIKELY:
+        doubtful = ", ".join(f"{_name(name)} ({p:.0%})" for name, p in ranked[:2])
+        return False, _join(f"no cause is likelier than not: {doubtful}", remarks)
     words = "" if first == CLEAN else f", {severity_in_words(severities.get(first, 0.0))}"
     second, runner_up = ranked[1] if len(ranked) > 1 else (CLEAN, 0.0)
     rest = f"; next: {_name(second)} ({runner_up:.0%})" if runner_up >= _WORTH_SAYING else ""

@@ -293,24 +293,26 @@ def _cause_model(features: np.ndarray, causes: np.ndarray, sources: Sequence[str
     """Multinomial logistic regression of causes on `_of_sources`.
 
     The logit of a source depends on its own two scores alone, and in the same way for all of them:
-    their variances are in one unit and learnt by one loss.  Three numbers are learnt, not seven for
-    each of seven classes, for which there would have to be scans of every cause by the hundred.
+    their variances are in one unit and learnt by one loss.  Two slopes and an intercept are shared,
+    from which a source's own intercept departs at a price (a normal prior of spread 1): for seven
+    numbers for each of seven classes there would have to be hundreds of scans of every cause.
     """
     number = len(sources)
     own = features.reshape(len(features), 2, number)
     truth = np.array([0 if cause == CLEAN else 1 + list(sources).index(cause) for cause in causes])
 
     def loss(numbers: np.ndarray) -> float:
-        logits = np.einsum("k,skn->sn", numbers[:2], own) + numbers[2]
+        logits = np.einsum("k,skn->sn", numbers[:2], own) + numbers[2] + numbers[3:]
         logits = np.concatenate([np.zeros((len(own), 1)), logits], axis=1)
         chance = special.log_softmax(logits, axis=1)[np.arange(len(own)), truth]
-        return float(-chance.sum() + 0.5 * np.square(numbers[:2]).sum())
+        return float(-chance.sum() + 0.5 * np.square(np.delete(numbers, 2)).sum())
 
-    both = optimize.minimize(loss, [0.1, 0.1, -3.0], bounds=[(0, None), (0, None), (None, 0)]).x
+    bounds = [(0, None), (0, None), *[(None, None)] * (1 + number)]
+    learnt = optimize.minimize(loss, [0.1, 0.1, -3.0, *[0.0] * number], bounds=bounds).x
     coefficients = np.zeros((1 + number, 2 * number))
     for source in range(number):
-        coefficients[1 + source, [source, number + source]] = both[:2]
-    return _Causes([CLEAN, *sources], coefficients, np.array([0.0, *[both[2]] * number]))
+        coefficients[1 + source, [source, number + source]] = learnt[:2]
+    return _Causes([CLEAN, *sources], coefficients, np.array([0.0, *(learnt[2] + learnt[3:])]))
 
 
 def _dice_model(features: np.ndarray, dices: np.ndarray) -> Ridge:
