@@ -22,8 +22,8 @@ _SURE = 0.75
 _TOGETHER = 0.6
 """The sum of the chances from which the two causes with copies are named together."""
 _WORTH_SAYING = 0.05
-_HARMFUL = 0.2
-"""Extent of what folds over; less is an ear or the shoulder, which lie in the air."""
+_HARMFUL = 0.25
+"""Extent of what folds over; less is an ear or a shoulder, which lie in the air."""
 _NAMES = {CLEAN: "no artefact", WRAP: "wrap-around"}
 
 
