@@ -284,7 +284,8 @@ def test_every_version_is_scored_once(output):
         "clean", *["kinds"] * 2, "local", *["harmless"] * 3, "uncovered",
     ]  # fmt: skip
     for row in rows:
-        assert set(row.scores) == {"task", *SOURCES} and set(row.causes) == {"none", *SOURCES}
+        assert set(row.scores) == set(row.local_scores) == {"task", *SOURCES} and row.sentence
+        assert set(row.causes) == {"none", *SOURCES}
         assert 0 <= row.dice <= 1 and 0 <= row.kept_dice <= 1 and row.volume >= 0
         assert row.clean_volume == rows[0].volume and row.person == "a"
     assert rows[0].kept_dice == 1
@@ -406,7 +407,9 @@ def row(person, group, kind, cause, answer, **others):
             "causes": {answer: 0.7, **dict.fromkeys(names, 0.05)},
             "cause_named": True,
             "scores": {},
+            "local_scores": {},
             "severities": {},
+            "sentence": "",
             "predicted_dice": 0.8,
             "dice": 0.7,
             "kept_dice": 0.5,

@@ -17,8 +17,8 @@ from experiments.real_heads.plan import Version
 from qc_jax.models import Model
 from qc_jax.scoring import calibration
 from qc_jax.scoring.conform import Conformed, conform, to_grid
-from qc_jax.scoring.scan import Measurement, measure
-from qc_jax.scoring.scores import dice
+from qc_jax.scoring.scan import Measurement, interpret, measure
+from qc_jax.scoring.scores import dice, threshold
 
 NOT_NAMED = "not named"
 """The answer where the model says that its causes cannot be believed."""
@@ -40,7 +40,9 @@ class Row:
       details: of what was drawn; of local damage `region`.
       causes: probability of each source and of none, the likeliest first.
       cause_named: whether the model names one.
-      scores, severities: of each source, of the task as well.
+      scores, local_scores: of the task and of each source, over the head and of its worst part.
+      severities: of each source, 0 to 1.
+      sentence: what the model says in words.
       predicted_dice, dice: of grey matter; the latter with the labels, on the grid of the file, or
         None.
       kept_dice: with the segmentation of the clean version, on the grid of the file.
@@ -61,7 +63,9 @@ class Row:
     causes: dict[str, float]
     cause_named: bool
     scores: dict[str, float]
+    local_scores: dict[str, float]
     severities: dict[str, float]
+    sentence: str
     predicted_dice: float
     dice: float | None
     kept_dice: float
@@ -106,13 +110,16 @@ def score_version(model: Model, image: np.ndarray, affine: np.ndarray) -> Scored
     description = model.description
     conformed = conform(image, affine, description.voxel_size, description.field_of_view)
     found = measure(model, conformed)
-    meaning = calibration.interpret(found.scores, found.expected_dice, model.calibration)
+    meaning = interpret(model, image, affine, conformed, found)
+    assert meaning is not None  # the model has a calibration
     names = ("task", *description.sources)
     numbers = {
         "causes": meaning.causes,
         "cause_named": meaning.cause_named,
         "scores": dict(zip(names, map(float, found.scores), strict=True)),
+        "local_scores": dict(zip(names, map(float, found.local_scores), strict=True)),
         "severities": meaning.severities,
+        "sentence": meaning.sentence,
         "predicted_dice": meaning.predicted_dice,
         "volume": found.volume,
         "volume_error": model.calibration["volume"]["scale"] * found.volume_uncertainty,
@@ -143,7 +150,8 @@ def rows_of(
     """
     for scan, versions in zip(scans, plans, strict=True):
         head = heads.read(scan)
-        known_by = (qc_jax.__version__, model.sha256, seed, head.name, *head.digests)
+        fields = [field.name for field in dataclasses.fields(Row)]
+        known_by = (qc_jax.__version__, model.sha256, seed, head.name, *head.digests, fields)
         own = kept.folder_for(folder, (), *known_by)
 
         @functools.cache
@@ -198,7 +206,8 @@ def _row(
 def _segmentation(scored: Scored, head: Head) -> np.ndarray:
     """`(X, Y, Z)` bool, grey matter on the grid of the file of the head."""
     probability = scored.measurement.prediction.probabilities[..., 1]
-    return to_grid(probability, scored.conformed.affine, head.image.shape, head.affine) > 0.5
+    there = to_grid(probability, scored.conformed.affine, head.image.shape, head.affine)
+    return there > threshold(scored.measurement.expected_dice)
 
 
 def _areas(scored: Scored, region: np.ndarray, affine: np.ndarray, channel: int) -> dict[str, Any]:
