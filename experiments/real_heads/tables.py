@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from experiments.real_heads.measuring import Row
@@ -40,11 +41,14 @@ def counted(counts: dict[str, int]) -> str:
 
 def screen(summary: dict[str, Any]) -> Table:
     """The figures that matter, one a line."""
-    table = Table(title="Real heads", caption=INTERVAL, pad_edge=False)
+    caption = INTERVAL
+    if "torchio" in summary:
+        caption += f"; TorchIO: 1 - P(none), and predicted Dice, at the {PEERS}"
+    table = Table(title="Real heads", caption=caption, box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("what", no_wrap=True)
     table.add_column("figure", no_wrap=True)
     table.add_column("of", justify="right", no_wrap=True)
-    table.add_column("", overflow="fold")
+    table.add_column("")
     for section in (_causes, _clean, _harmless, _local, _uncovered, _quality, _peers):
         for what, entry, remark in section(summary):
             table.add_row(what, said(entry), str(entry["n"] or ""), remark)
@@ -57,7 +61,7 @@ _Line = tuple[str, dict[str, Any], str]
 
 def _causes(summary: dict[str, Any]) -> Iterator[_Line]:
     for kind, found in summary.get("kinds", {}).items():
-        what = "cause right where harm is done" if kind == "all" else f"  {kind}"
+        what = "harm done: cause right" if kind == "all" else f"  {kind}"
         taken = "" if kind == "all" else counted(found["taken_for"])
         yield what, found["right_of_harmful"], taken
 
@@ -68,26 +72,20 @@ def _clean(summary: dict[str, Any]) -> Iterator[_Line]:
             not_named = found["not_named"]["value"]
             remark = counted(found["taken_for"])
             remark += f"{'; ' if remark else ''}no answer {not_named:.2f}" if not_named else ""
-            yield f"clean, {name}: an artefact named", found["accused"], remark
+            yield f"clean {name}: artefact named", found["accused"], remark
 
 
 def _harmless(summary: dict[str, Any]) -> Iterator[_Line]:
-    found = summary.get("harmless")
+    found = summary.get("harmless", {}).get("all")
     if found:
-        changed = {
-            kind: round(of_kind["changed"]["value"] * of_kind["changed"]["n"])
-            for kind, of_kind in found.items()
-            if kind != "all" and of_kind["changed"]["value"]
-        }
-        yield "harmless step changes the cause", found["all"]["changed"], counted(changed)
+        taken = counted(found["taken_for"])
+        yield "harmless step changes cause", found["changed"], taken
 
 
 def _local(summary: dict[str, Any]) -> Iterator[_Line]:
     found = summary.get("local", {}).get("all")
     if found:
-        each = {kind: of_kind["own_auc"] for kind, of_kind in summary["local"].items()}
-        remark = ", ".join(f"{k} {e['value']:.2f}" for k, e in each.items() if k != "all")
-        yield "part of the head: AUC of its own map", found["own_auc"], remark
+        yield "local damage: AUC of own map", found["own_auc"], ""
         yield "  of the total variance", found["total_auc"], ""
         yield "  cause right", found["right_of_all"], counted(found["taken_for"])
         yield "  where harm is done", found["right_of_harmful"], ""
@@ -96,18 +94,18 @@ def _local(summary: dict[str, Any]) -> Iterator[_Line]:
 def _uncovered(summary: dict[str, Any]) -> Iterator[_Line]:
     found = summary.get("uncovered", {}).get("all")
     if found:
-        yield "no source's damage: one named", found["accused"], counted(found["taken_for"])
+        yield "damage of no source: one named", found["accused"], counted(found["taken_for"])
         yield "  fall of the predicted Dice", found["fall"], ""
-        yield "  Dice lost against the clean version", found["harm"], ""
+        yield "  Dice with clean version lost", found["harm"], ""
 
 
 def _quality(summary: dict[str, Any]) -> Iterator[_Line]:
     for name in ("clean", "spoilt"):
         if name in summary["dice"]:
             found = summary["dice"][name]
-            remark = f"predicted {said(found['predicted'])}"
+            remark = f"predicted {found['predicted']['value']:.2f}"
             yield f"Dice reached, {name}", found["reached"], remark
-            yield "  error of the predicted one", found["error"], ""
+            yield "  error of the prediction", found["error"], ""
     if "spoilt" in summary["volume"]:
         yield "volume within its error bar", summary["volume"]["spoilt"], ""
 
@@ -116,10 +114,10 @@ def _peers(summary: dict[str, Any]) -> Iterator[_Line]:
     for transform, found in summary.get("torchio", {}).items():
         if transform != "mean":
             ways = found["all"]
-            remark = f"by predicted Dice {ways['predicted_dice']['others']['value']:.2f}"
+            remark = f"by Dice {ways['predicted_dice']['others']['value']:.2f}"
             if "faint" in found:
                 remark += f"; faint {found['faint']['doubt']['others']['value']:.2f}"
-            yield f"TorchIO's {transform}: Youden's index", ways["doubt"]["others"], remark
+            yield f"TorchIO {transform}: Youden", ways["doubt"]["others"], remark
 
 
 # -- All of it -------------------------------------------------------------------------------------

@@ -33,11 +33,6 @@ class Prediction(NamedTuple):
     variances: np.ndarray
     softmax_entropy: np.ndarray
 
-    @property
-    def segmentation(self) -> np.ndarray:
-        """`(X, Y, Z)` int, the class of highest probability."""
-        return np.argmax(self.probabilities, axis=-1)
-
 
 def predict(
     network: UNet,
