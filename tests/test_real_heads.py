@@ -410,7 +410,6 @@ def row(person, group, kind, cause, answer, **others):
             "scores": {},
             "local_scores": {},
             "severities": {},
-            "sentence": "",
             "predicted_dice": 0.8,
             "dice": 0.7,
             "kept_dice": 0.5,
