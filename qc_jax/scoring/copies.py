@@ -129,7 +129,7 @@ def _field(data: np.ndarray) -> np.ndarray:
         if filled.size < 2:
             return data
         first, last = int(filled[0]), int(filled[-1])
-        ends = np.take(data, [first, last], axis=axis)
+        ends = np.moveaxis(data, axis, 0)[[first, last]]
         if np.count_nonzero(ends) > _FILLED * ends.size:
             data = data[(slice(None),) * axis + (slice(first, last + 1),)]
     return data
@@ -219,7 +219,7 @@ def _folded(image: np.ndarray, size: np.ndarray, head: np.ndarray) -> Iterator[C
     """What goes on over the border of the field of view: the first plane continues the last."""
     bright = 0.25 * np.median(image[image > image.mean()])
     for axis, length in enumerate(image.shape):
-        planes = [np.take(image, i, axis=axis) for i in (0, -1, 1, -2)]
+        planes = [np.moveaxis(image, axis, 0)[i] for i in (0, -1, 1, -2)]
         in_plane = np.delete(size, axis)
         first, last = (plane > bright for plane in planes[:2])
         both, either = first & last, first | last
