@@ -6,7 +6,8 @@ Draws are kept in a folder, so that what learns from them can be changed without
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,12 +15,13 @@ import jax
 import numpy as np
 from scipy import ndimage
 
-from qc_jax import augment, files
+from experiments import kept
+from qc_jax import augment
 from qc_jax.augment import acquisition, fold_over, local, pipeline, tissues
 from qc_jax.augment.protocol import Protocol, draw_protocol
 from qc_jax.data import cache, grid, label_maps, nifti, read_split
 from qc_jax.models import Description
-from qc_jax.scoring.conform import centre_of_box, conform_to, from_zero
+from qc_jax.scoring.conform import centre_of_box, conform_to, from_zero, to_grid
 
 VERSIONS = 6
 _EDGE, _GRID = 1.0, (192, 240, 240)
@@ -75,20 +77,31 @@ class Draw(NamedTuple):
     kinds: np.ndarray
 
 
-def kept(
-    heads: Sequence[Head], description: Description, number: int, seed: int, folder: Path
-) -> Iterator[Draw]:
-    """`number` draws, in turn of each head, from the folder where they were made before."""
-    for index in range(number):
+def folder_for(parent: Path, heads: Sequence[Head], description: Description, seed: int) -> Path:
+    """The folder of the draws of these heads, on this grid, by this seed; others lie apart."""
+    grid_of = description.voxel_size, description.field_of_view
+    digests = [_digest(head) for head in heads]
+    return kept.folder_for(parent, (), description.sources, grid_of, seed, digests)
+
+
+def _digest(head: Head) -> str:
+    what = head.image if head.fractions is None else head.fractions
+    assert what is not None, f"{head.name} has neither fractions nor an image"
+    found = hashlib.sha256(f"{head.name} {what.shape} {head.affine.tolist()}".encode())
+    found.update(np.ascontiguousarray(what).data)
+    return found.hexdigest()
+
+
+def kept_draw(
+    heads: Sequence[Head], description: Description, index: int, seed: int, folder: Path
+) -> Draw:
+    """A draw of the heads, which take turns, from the folder where it was made before."""
+
+    def make() -> Draw:
         head = heads[index % len(heads)]
-        path = folder / f"{index:04d}-{head.name}.npz"
-        if not path.exists():
-            with files.writing(folder):
-                folder.mkdir(parents=True, exist_ok=True)
-            found = draw(np.random.default_rng([seed, index]), head, description)
-            files.write_whole(path, functools.partial(_save, found))
-        with np.load(path) as arrays:
-            yield Draw(**arrays)
+        return draw(np.random.default_rng([seed, index]), head, description)
+
+    return kept.arrays_or_make(folder / f"{index:04d}.npz", Draw, make)
 
 
 def groups(labels: Path, split: Path, scans: Sequence[Path]) -> dict[str, list[Head]]:
@@ -113,10 +126,6 @@ def groups(labels: Path, split: Path, scans: Sequence[Path]) -> dict[str, list[H
         kinds = [kind for kind in (of_maps, of_scans) if kind]
         found[part] = [kind[i % len(kind)] for i in range(number) for kind in kinds]
     return found
-
-
-def _save(found: Draw, path: Path) -> None:
-    np.savez(path, **found._asdict())
 
 
 def real_head(path: Path) -> Head:
@@ -148,7 +157,7 @@ def draw(rng: np.random.Generator, head: Head, description: Description) -> Draw
     brain = None
     if fractions is not None:
         brain = fractions[..., _BRAIN].sum(axis=-1, dtype=np.float32) > 127
-    gone = _taken_away(rng, brain)
+    remains = _remains(rng, brain)
     later = int(rng.integers(2**31))
 
     versions = _versions(rng, description.sources)
@@ -165,8 +174,9 @@ def draw(rng: np.random.Generator, head: Head, description: Description) -> Draw
             region = local.random_slab(jax.random.key(part), own.stored)
         scan = acquisition.acquire(key, image, size, own, severities, region)
         to_world = own.affine(head.affine, image.shape, size)
-        if gone is not None:
-            scan = pipeline.remove(scan, _nearest(gone, head.affine, own.stored, to_world))
+        if remains is not None:
+            there = to_grid(remains, head.affine, own.stored, to_world, order=0) > 0
+            scan = pipeline.remove(scan, ~there)
         data, affine = _processed(np.random.default_rng(later), scan, to_world, own)
         if centre is None:
             centre = centre_of_box(data, affine, *grid_of)
@@ -217,23 +227,15 @@ def _versions(
     return versions
 
 
-def _taken_away(rng: np.random.Generator, brain: np.ndarray | None) -> np.ndarray | None:
-    """All but the brain, or the face, or nothing, of a head whose brain is known."""
+def _remains(rng: np.random.Generator, brain: np.ndarray | None) -> np.ndarray | None:
+    """The brain and a margin, or all but the face, of a head whose brain is known; None for all."""
     step = rng.random()
     if brain is None or step > _STRIPPED + _DEFACED:
         return None
     if step > _STRIPPED:
-        return pipeline.face(brain, float(rng.uniform(0.2, 0.4)))
+        return ~pipeline.face(brain, float(rng.uniform(0.2, 0.4)))
     wider = ndimage.binary_dilation(brain, iterations=int(rng.integers(1, 4)))
-    return ~ndimage.binary_fill_holes(wider)
-
-
-def _nearest(mask, affine, shape, target_affine) -> np.ndarray:
-    """A mask on another grid; what lies beyond it is taken away."""
-    to_mask = np.linalg.inv(affine) @ target_affine
-    return ndimage.affine_transform(
-        mask.view(np.uint8), to_mask[:3, :3], to_mask[:3, 3], shape, order=0, cval=1
-    ).view(bool)
+    return ndimage.binary_fill_holes(wider)
 
 
 def _processed(

@@ -66,6 +66,27 @@ def network_of(config: Config, num_sources: int) -> UNet:
     )
 
 
+def subjects_of(config: Config) -> list[data.Subject]:
+    """All subjects of the data that a configuration names, see `data.load_subjects`."""
+    return data.load_subjects(
+        config.data,
+        config.voxel_size,
+        config.field_of_view,
+        config.subjects,
+        config.seed,
+        cache.default_folder(),
+        config.grey_matter_labels,
+    )
+
+
+def wanted_split(config: Config, subjects: Sequence[data.Subject]) -> dict[str, list[str]]:
+    """Names for train, validation and test, from the file that is named or by 80/10/10."""
+    names = [subject.name for subject in subjects]
+    if config.split:
+        return data.read_split(Path(config.split), names)
+    return data.split_subjects(names, config.seed)
+
+
 def heads_for(description: Description, source: str, number: int, seed: int) -> list[data.Subject]:
     """Heads from which images can be drawn, on the grid of a model.
 

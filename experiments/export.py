@@ -44,15 +44,7 @@ def export(arguments: Arguments) -> None:
     if params is None:
         raise CheckpointError(f"{arguments.run_dir} holds no student that is trained to its end")
     cache.use_compilation_cache()
-    subjects = data.load_subjects(
-        config.data,
-        config.voxel_size,
-        config.field_of_view,
-        config.subjects,
-        config.seed,
-        cache.default_folder(),
-        config.grey_matter_labels,
-    )
+    subjects = build.subjects_of(config)
     names = [subject.name for subject in subjects]
     split = data.read_split(arguments.run_dir / "splits.json", names)
     run_folder.check_data(arguments.run_dir, subjects)

@@ -1,13 +1,19 @@
 """What was measured of heads is kept, so that a program that was cut goes on where it stopped."""
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
 
 from qc_jax import data, files
 from qc_jax.errors import ConfigError
+
+Arrays = TypeVar("Arrays")
+"""A named tuple of arrays."""
 
 
 def folder_for(parent: Path, subjects: Sequence[data.Subject], *known_by: Any) -> Path:
@@ -35,3 +41,17 @@ def load_or_make(folder: Path, name: str, make: Callable[[], Any]) -> Any:
         raise ConfigError(
             f"{path} is damaged ({error}); remove it to have it made again"
         ) from error
+
+
+def arrays_or_make(path: Path, form: Callable[..., Arrays], make: Callable[[], Arrays]) -> Arrays:
+    """As `load_or_make`, of a named tuple of arrays in an .npz file."""
+    if not path.exists():
+        with files.writing(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_whole(path, functools.partial(_save, make()))
+    with np.load(path) as arrays:
+        return form(**arrays)
+
+
+def _save(found: Any, path: Path) -> None:
+    np.savez(path, **found._asdict())

@@ -104,8 +104,6 @@ def _prepare(config: Config, folder: Path) -> "tuple[Config, list[data.Subject]]
     from rich.console import Console
 
     from experiments import build, run_folder
-    from qc_jax import data
-    from qc_jax.data import cache
 
     if not config.learning_rate_decay:
         raise ConfigError("--no-learning-rate-decay: the recipe's rate falls to zero in each stage")
@@ -113,22 +111,11 @@ def _prepare(config: Config, folder: Path) -> "tuple[Config, list[data.Subject]]
         config = _with_steps(config, run_folder.read_config(folder))
     build.check(config)
     with Console(stderr=True).status(f"reading {config.data or 'the embedded population'}"):
-        subjects = data.load_subjects(
-            config.data,
-            config.voxel_size,
-            config.field_of_view,
-            config.subjects,
-            config.seed,
-            cache.default_folder(),
-        )
+        subjects = build.subjects_of(config)
     if any(subject.fractions is None for subject in subjects):
         raise ConfigError("--data: the recipe needs label maps or the embedded population")
-    names = [subject.name for subject in subjects]
-    wanted = data.split_subjects(names, config.seed)
-    if config.split:
-        wanted = data.read_split(Path(config.split), names)
     run_folder.claim(folder, config)
-    members = run_folder.split(folder, wanted)["train"]
+    members = run_folder.split(folder, build.wanted_split(config, subjects))["train"]
     run_folder.check_data(folder, subjects)
     return config, [subject for subject in subjects if subject.name in members]
 
@@ -271,11 +258,11 @@ def _in_turn(
     allowed = None
     if time_box.group_of(stage) == "teachers":
         allowed = jnp.asarray([f"teachers/{source.name}" == stage for source in sources])
-    steps = build.steps_of(config, stage)
+    schedule = build.learning_rate_of(config, stage)
+    assert callable(schedule)  # `_prepare` refuses a rate that stays
 
     def step(state, key, batch):
-        left = max(1.0 - int(state.step) / steps, 0.0)
-        rate = jnp.float32(config.learning_rate * left**0.9)
+        rate = jnp.asarray(schedule(int(state.step)), jnp.float32)
         return step_function(state, key, batch, training.Turn(allowed, rate))
 
     return step

@@ -80,7 +80,6 @@ def _run(arguments: Arguments, stop: Stop) -> None:
     from rich.console import Console
 
     from experiments import build, hosts, machine, run_folder
-    from qc_jax import data
     from qc_jax.data import cache
 
     config, folder = arguments.config, Path(arguments.run_dir).expanduser()
@@ -92,15 +91,7 @@ def _run(arguments: Arguments, stop: Stop) -> None:
         hosts.join(arguments.coordinator, arguments.processes, arguments.process)
     cache.use_compilation_cache()
     console.print(f"[bold]qc_jax[/] {arguments.stage}, preset {arguments.preset}, in {folder}")
-    subjects = data.load_subjects(
-        config.data,
-        config.voxel_size,
-        config.field_of_view,
-        config.subjects,
-        config.seed,
-        cache.default_folder(),
-        config.grey_matter_labels,
-    )
+    subjects = build.subjects_of(config)
     with contextlib.ExitStack() as stack:
 
         def claim():
@@ -130,15 +121,11 @@ def _run_stages(last: Stage, config: Config, folder: Path, subjects, console, st
     import jax
 
     from experiments import build, hosts, machine, run_folder, train
-    from qc_jax import data, files, training
+    from qc_jax import files, training
 
     started = time.monotonic()
     sources = build.chosen_sources(config)
-    names = [subject.name for subject in subjects]
-    if config.split:
-        wanted_split = data.read_split(Path(config.split), names)
-    else:
-        wanted_split = data.split_subjects(names, config.seed)
+    wanted_split = build.wanted_split(config, subjects)
 
     def keep():
         run_folder.split(folder, wanted_split)

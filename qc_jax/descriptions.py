@@ -93,6 +93,10 @@ def check_description(description: Description) -> None:
         _require(
             isinstance(getattr(description, field), bool), f"{field} is neither true nor false"
         )
+    _require(
+        description.level_head or not description.source_head,
+        "a source head without the level head that it stands on",
+    )
     size = description.voxel_size
     _require(_is_number(size), f"voxel_size {size!r} is no number")
     low, high = _VOXEL_SIZES

@@ -39,6 +39,13 @@ def weighted_cross_entropy(
     chex.assert_equal_shape([labels, variance])
     chex.assert_equal_shape_prefix([logits, labels], labels.ndim)
     cross_entropy = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return attenuated(cross_entropy, variance, epsilon)
+
+
+def attenuated(
+    cross_entropy: jax.Array, variance: jax.Array, epsilon: float | jax.Array
+) -> jax.Array:
+    """Eq. 4 of a cross-entropy that is known, of a voxel or the mean over some; all `(...)`."""
     softened = variance + epsilon
     return cross_entropy / softened + 0.5 * jnp.log(softened)
 

@@ -1,5 +1,7 @@
 """Scanned heads to learn from: versions of one scan on the grid of a model."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -62,12 +64,26 @@ def test_the_same_seed_makes_the_same_draw(head, draw):
 
 def test_draws_are_kept_and_read_again(head, draw, tmp_path, monkeypatch):
     monkeypatch.setattr(acquired, "draw", lambda rng, head, description: draw)
-    (first,) = acquired.kept([head], DESCRIPTION, 1, 0, tmp_path)
+    first = acquired.kept_draw([head], DESCRIPTION, 0, 0, tmp_path)
     monkeypatch.delattr(acquired, "draw")
-    (again,) = acquired.kept([head], DESCRIPTION, 1, 0, tmp_path)
+    again = acquired.kept_draw([head], DESCRIPTION, 0, 0, tmp_path)
     for one, other, made in zip(first, again, draw, strict=True):
         np.testing.assert_array_equal(one, other)
         np.testing.assert_array_equal(one, made)
+
+
+def test_draws_of_others_are_not_taken_for_these(head, tmp_path):
+    """Neither of another head of the same name, nor by another seed, nor for another grid."""
+    own = acquired.folder_for(tmp_path, [head], DESCRIPTION, 0)
+    assert own == acquired.folder_for(tmp_path, [head], DESCRIPTION, 0)
+    other = head._replace(image=head.image + 1)
+    finer = dataclasses.replace(DESCRIPTION, voxel_size=4.0)
+    apart = {
+        acquired.folder_for(tmp_path, [other], DESCRIPTION, 0),
+        acquired.folder_for(tmp_path, [head], DESCRIPTION, 1),
+        acquired.folder_for(tmp_path, [head], finer, 0),
+    }
+    assert len(apart) == 3 and own not in apart
 
 
 def test_a_head_without_anything_in_it_is_refused(head):

@@ -84,3 +84,13 @@ def test_a_source_of_ones_own_takes_ten_lines():
     )
     ghosts = np.argwhere(np.asarray(out) > 0.2)
     assert len(ghosts) == 2 and np.abs(ghosts[0] - ghosts[1]).max() == 8
+
+
+def test_sources_that_are_not_allowed_do_not_appear():
+    sources = SOURCES[1:3]
+    keys = jax.random.split(jax.random.key(0), 200)
+    allowed = jnp.asarray([False, True])
+    drawn = jax.vmap(lambda k: augment.draw_severities(k, sources, 0.7, allowed))(keys)
+    alone = jax.vmap(lambda k: augment.draw_severities(k, sources[1:], 0.7))(keys)
+    np.testing.assert_array_equal(drawn[:, 0], sources[0].none)
+    np.testing.assert_array_equal(drawn[:, 1], alone[:, 0])

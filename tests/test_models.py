@@ -90,6 +90,9 @@ IMPOSSIBLE = {
     "a large patch": lambda f: f["description"].update(patch=[32, 32, 32]),
     "an empty field of view": lambda f: f["description"].update(field_of_view=[0, 28, 24]),
     "maybe a level head": lambda f: f["description"].update(level_head=1),
+    "a source head without a level head": lambda f: f["description"].update(
+        source_head=True, level_head=False
+    ),
     "another field": lambda f: f["description"].update(colour="red"),
     "a scale of 0": lambda f: f["calibration"]["log_scale"].__setitem__(0, 0.0),
     "a mean that is not finite": lambda f: f["calibration"]["log_mean"].__setitem__(0, 1e999),

@@ -251,15 +251,6 @@ def test_teachers_share_a_program_which_trains_each_on_its_own_source_alone():
             assert np.mean(np.abs(np.asarray(a) - np.asarray(b)) > 1e-3) < 0.02
 
 
-def test_sources_that_are_not_allowed_do_not_appear():
-    keys = jax.random.split(jax.random.key(0), 200)
-    allowed = jnp.asarray([False, True])
-    drawn = jax.vmap(lambda k: augment.draw_severities(k, SOURCES_2, 0.7, allowed))(keys)
-    alone = jax.vmap(lambda k: augment.draw_severities(k, SOURCES_2[1:], 0.7))(keys)
-    np.testing.assert_array_equal(drawn[:, 0], SOURCES_2[0].none)
-    np.testing.assert_array_equal(drawn[:, 1], alone[:, 0])
-
-
 def test_a_turn_has_a_learning_rate_of_its_own():
     mesh = training.data_mesh(1)
     schedule = optax.constant_schedule(1e-2)

@@ -46,10 +46,11 @@ def main(arguments: list[str] | None = None) -> int:
 def refine(arguments: Arguments) -> None:
     """Scans, keeps features, trains, scores validation scans, writes weights and calibration."""
     import jax
+    import numpy as np
     from rich.console import Console
     from rich.progress import track
 
-    from experiments import acquired
+    from experiments import acquired, kept
     from experiments.refine import calibrate, features, heads
     from qc_jax.data import cache
     from qc_jax.models import load_model, save_model
@@ -59,35 +60,44 @@ def refine(arguments: Arguments) -> None:
     model = features.with_source_head(load_model(arguments.model or None))
     description = model.description
     groups = acquired.groups(arguments.labels, arguments.split, arguments.scans)
-    numbers = {"train": arguments.draws, "validation": arguments.validation_draws}
-    draws = {
-        part: acquired.kept(
-            groups[part],
-            description,
-            number,
-            arguments.seed + (part == "validation"),
-            arguments.work_dir / part,
-        )
-        for part, number in numbers.items()
+    seeds = {"train": arguments.seed, "validation": arguments.seed + 1}
+    folders = {
+        part: acquired.folder_for(arguments.work_dir / part, groups[part], description, seed)
+        for part, seed in seeds.items()
     }
-    seen = features.kept(
-        model, draws["train"], arguments.draws, arguments.seed, arguments.work_dir / "features"
-    )
-    blocks = heads.blocks_of(list(track(seen, "scans", arguments.draws, console=console)))
+
+    def draw(part: str, index: int) -> acquired.Draw:
+        return acquired.kept_draw(groups[part], description, index, seeds[part], folders[part])
+
+    below = arguments.work_dir / "features"
+    seen_by = kept.folder_for(below, (), model.sha256, folders["train"].name, arguments.seed)
+
+    def seen(index: int) -> features.Features:
+        rng = np.random.default_rng([arguments.seed, index])
+        return kept.arrays_or_make(
+            seen_by / f"{index:04d}.npz",
+            features.Features,
+            lambda: features.of_draw(model, draw("train", index), rng),
+        )
+
+    scans = track(range(arguments.draws), "scans", console=console)
+    blocks = heads.blocks_of([seen(index) for index in scans])
     schedule = heads.Schedule(arguments.steps, seed=arguments.seed)
-    line = iter(track(range(schedule.steps), "source head", console=console))
-    student = heads.train(blocks, schedule, lambda value: next(line))
+    steps = iter(track(range(schedule.steps), "source head", console=console))
+    student = heads.train(blocks, schedule, lambda value: next(steps))
 
     params = {"params": {**model.params["params"], "sources": student}}
-    model = dataclasses.replace(model, params=jax.tree.map(jax.numpy.asarray, params))
+    trained = dataclasses.replace(model, params=jax.tree.map(jax.numpy.asarray, params))
     facts = {
         **model.training,
         "source head": f"{arguments.draws} scanned heads of {len(groups['train'])} people in "
         f"{acquired.VERSIONS} versions, {arguments.steps} steps, from the weights "
         f"{model.sha256[:12]}",
     }
-    validation = track(draws["validation"], "calibration", numbers["validation"], console=console)
-    known = calibrate.fit(model, validation, groups["validation"])
+    line = track(range(arguments.validation_draws), "calibration", console=console)
+    known = calibrate.fit(
+        trained, (draw("validation", index) for index in line), groups["validation"]
+    )
     written = save_model(arguments.output, description, params, facts, known)
     print(f"{written.path}: SHA-256 {written.sha256}")
 

@@ -42,7 +42,6 @@ def known_scans(model: Model, draw: Draw, head: str) -> Iterator[KnownScan]:
         found = measure(model, conformed(draw, version, model.description.voxel_size))
         clean = clean or found
         causes = [model.description.sources[i] for i in np.flatnonzero(inside)]
-        grey_matter = found.grey_matter
         yield KnownScan(
             subject=names.person_of(head),
             artefact=MIXED if len(causes) > 1 else causes[0] if causes else None,
@@ -50,8 +49,8 @@ def known_scans(model: Model, draw: Draw, head: str) -> Iterator[KnownScan]:
             scores=found.scores,
             local_scores=found.local_scores,
             expected_dice=found.expected_dice,
-            dice=float("nan") if truth is None else scoring.dice(grey_matter, truth),
-            kept=scoring.dice(grey_matter, clean.grey_matter),
+            dice=float("nan") if truth is None else scoring.dice(found.grey_matter, truth),
+            kept=scoring.dice(found.grey_matter, clean.grey_matter),
             volume=found.volume,
             clean_volume=clean.volume,
             volume_uncertainty=found.volume_uncertainty,

@@ -12,8 +12,6 @@ of cells are kept, at the same places in all of its versions.
 
 import dataclasses
 import functools
-from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -22,7 +20,7 @@ import numpy as np
 import optax
 
 from experiments.acquired import Draw
-from qc_jax import files, network, source_head, spectrum
+from qc_jax import network, source_head, spectrum
 from qc_jax.errors import ConfigError
 from qc_jax.models import Model
 from qc_jax.scoring.predict import windows_in
@@ -74,34 +72,6 @@ def with_source_head(model: Model) -> Model:
     drawn = network.fresh_params(description.network, jax.random.key(0), description.patch)
     params = {"params": {**drawn["params"], **model.params["params"]}}
     return dataclasses.replace(model, description=description, params=params)
-
-
-def kept(
-    model: Model, draws: Iterator[Draw], number: int, seed: int, folder: Path
-) -> Iterator[Features]:
-    """Features of `number` draws, from the folder where they were made before.
-
-    Args:
-      model: whose network has a source head, trained or not.
-      draws: asked for only where there is something to make.
-      number: of draws.
-      seed: of the places.
-      folder: of this model and these draws.
-    """
-    for index in range(number):
-        path = folder / f"{index:04d}.npz"
-        drawn = next(draws)
-        if not path.exists():
-            with files.writing(folder):
-                folder.mkdir(parents=True, exist_ok=True)
-            found = of_draw(model, drawn, np.random.default_rng([seed, index]))
-            files.write_whole(path, functools.partial(_save, found))
-        with np.load(path) as arrays:
-            yield Features(**arrays)
-
-
-def _save(found: Features, path: Path) -> None:
-    np.savez(path, **found._asdict())
 
 
 def of_draw(model: Model, draw: Draw, rng: np.random.Generator) -> Features:

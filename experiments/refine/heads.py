@@ -178,11 +178,6 @@ def _mean_inside(x: jax.Array, inside: jax.Array) -> jax.Array:
     return jnp.sum(x * inside) / jnp.maximum(jnp.sum(inside), 1.0)
 
 
-def _weighted(cross_entropy: jax.Array, variance: jax.Array) -> jax.Array:
-    """Eq. 4, of the mean cross-entropy of a cell."""
-    return cross_entropy / (variance + EPSILON) + 0.5 * jnp.log(variance + EPSILON)
-
-
 def loss(
     params: Any, batch: Batch, targets: jax.Array, known: jax.Array, weight: float
 ) -> jax.Array:
@@ -198,7 +193,9 @@ def loss(
     found = apply(params, targets.shape[-1], batch)
     log_variance = found.at[..., 0].add(batch.task)
     total = uncertainty.total_variance(log_variance)
-    segmentation = _mean_inside(_weighted(batch.cross_entropy, total), batch.inside)
+    segmentation = _mean_inside(
+        losses.attenuated(batch.cross_entropy, total, EPSILON), batch.inside
+    )
     # The target is held above the floor, not the prediction: that one keeps its gradient.
     target = jnp.maximum(targets, _LOG_FLOOR)
     compared = (known[:, None, None, None] & (batch.inside[..., None] > 0.5)).astype(jnp.float32)

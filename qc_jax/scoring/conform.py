@@ -75,6 +75,8 @@ def conform_to(
 def from_zero(data: np.ndarray) -> np.ndarray:
     """A scan `(X, Y, Z)` whose background is at zero: negative values, of a standardised one say,
     have it below."""
+    if data.min() >= 0:  # most are, and a percentile of a whole scan takes a while
+        return data
     return np.maximum(data - min(float(np.percentile(data, 0.5)), 0.0), 0.0)
 
 
