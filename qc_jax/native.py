@@ -13,22 +13,18 @@ from typing import NamedTuple
 import numpy as np
 from scipy import fft, ndimage
 
-_FLOOR = 1e-6
-"""Power, and intensity over that of the head, that counts as none."""
-_SHELLS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0, 1.25, 1.75)
-"""Radii in units of the Nyquist frequency."""
+from qc_jax.spectrum import BANDS, BINS, ECHO_FREQUENCIES, FLOOR, SHELLS
+
 _BLOCK = 4.0
 """mm, of the overview that head and air are told apart on."""
-_BANDS = 8
 _PER_MM = np.linspace(0.0, 0.5, 11)
 """Borders of frequencies in cycles per mm."""
-_RIPPLES = 6
 _COPIES = (1 / 2, 1 / 3, 1 / 4)
 """Distances of copies, as shares of the field of view."""
 _SLICE_SHELLS = (0.25, 0.5, 0.75, 1.0, 1.5)
-SCAN_SIZE = 3 * (len(_SHELLS) - 1) + 4
+SCAN_SIZE = 3 * (len(SHELLS) - 1) + 4
 """Numbers for each scan."""
-AXIS_SIZE = 1 + _BANDS + (len(_PER_MM) - 1) + 2 * _RIPPLES + len(_COPIES) + 4
+AXIS_SIZE = 1 + BINS + (len(_PER_MM) - 1) + 2 * BANDS + len(_COPIES) + 4
 """Numbers for each axis of a scan."""
 SLICE_SIZE = 2 * (len(_SLICE_SHELLS) - 1 + 8)
 """Numbers for each slice across an axis."""
@@ -66,7 +62,7 @@ def describe(image: np.ndarray, voxel_size: Sequence[float]) -> Native:
     of_air = [
         _log10(overview.mean(overview.corner)),
         _log10(_noise(image)),
-        float((overview.image[outside] <= _FLOOR).mean()) if outside.any() else 1.0,
+        float((overview.image[outside] <= FLOOR).mean()) if outside.any() else 1.0,
         float((image > 0.999 * image.max()).sum() / max((image > 0.5).sum(), 1)),
     ]
     axes = [
@@ -211,23 +207,23 @@ def _spectrum(
 
     x, y, z = frequencies
     radius = np.sqrt((x**2)[:, None, None] + (y**2)[:, None] + z**2).astype(np.float32)
-    shell = np.searchsorted(np.array(_SHELLS, np.float32) + 1e-6, radius.ravel()).astype(np.int8)
+    shell = np.searchsorted(np.array(SHELLS, np.float32) + 1e-6, radius.ravel()).astype(np.int8)
     weight = np.broadcast_to(counts, power.shape).ravel()
-    flat, log_flat = power.ravel(), np.log(power.ravel() + _FLOOR)
-    number = np.maximum(np.bincount(shell, weight, len(_SHELLS) + 1), 1.0)
-    mean = np.bincount(shell, flat * weight, len(_SHELLS) + 1) / number
-    geometric = np.bincount(shell, log_flat * weight, len(_SHELLS) + 1) / number
+    flat, log_flat = power.ravel(), np.log(power.ravel() + FLOOR)
+    number = np.maximum(np.bincount(shell, weight, len(SHELLS) + 1), 1.0)
+    mean = np.bincount(shell, flat * weight, len(SHELLS) + 1) / number
+    geometric = np.bincount(shell, log_flat * weight, len(SHELLS) + 1) / number
     scan = []
-    for s in range(1, len(_SHELLS)):
+    for s in range(1, len(SHELLS)):
         inside = flat[shell == s]
-        level = np.log(mean[s] + _FLOOR)
-        peak = np.log(inside.max(initial=0.0) + _FLOOR)
+        level = np.log(mean[s] + FLOOR)
+        peak = np.log(inside.max(initial=0.0) + FLOOR)
         scan += [(level + 5.0) / 3.0, peak - level - 3.0, level - geometric[s] - 1.0]
 
     plain = _power(image - image.mean()) / np.float32(image.size)
-    log_plain = np.log(plain + _FLOOR) * counts
-    # Edges and folds without the shape of the head, and without the noise in the corners.
-    middle = plain * (counts * ((radius > 0.15) & (radius <= 0.9)))
+    log_plain = np.log(plain + FLOOR) * counts
+    low, high = ECHO_FREQUENCIES
+    middle = plain * (counts * ((radius > low) & (radius <= high)))
     along = []
     for axis, (size, frequency) in enumerate(zip(shape, frequencies, strict=True)):
         others = tuple(a for a in range(3) if a != axis)
@@ -264,9 +260,9 @@ def _one_sided(lines: np.ndarray, size: int) -> np.ndarray:
 
 def _profile(planes: np.ndarray, frequency: np.ndarray) -> np.ndarray:
     """Log power in the plane of frequency 0 and in 8 bins up to the Nyquist frequency."""
-    bins = np.ceil(frequency * _BANDS - 1e-6).astype(int)
-    number = np.maximum(np.bincount(bins, minlength=1 + _BANDS), 1)
-    return (np.log(np.bincount(bins, planes, 1 + _BANDS) / number + _FLOOR) + 5.0) / 3.0
+    bins = np.ceil(frequency * BINS - 1e-6).astype(int)
+    number = np.maximum(np.bincount(bins, minlength=1 + BINS), 1)
+    return (np.log(np.bincount(bins, planes, 1 + BINS) / number + FLOOR) + 5.0) / 3.0
 
 
 def _in_mm(lines: np.ndarray, per_mm: np.ndarray) -> np.ndarray:
@@ -275,23 +271,23 @@ def _in_mm(lines: np.ndarray, per_mm: np.ndarray) -> np.ndarray:
     inside = (bins >= 0) & (bins < len(_PER_MM) - 1)
     number = np.bincount(bins[inside], minlength=len(_PER_MM) - 1)
     total = np.bincount(bins[inside], lines[inside], len(_PER_MM) - 1)
-    return (np.where(number > 0, total / np.maximum(number, 1), np.log(_FLOOR)) + 10.0) / 3.0
+    return (np.where(number > 0, total / np.maximum(number, 1), np.log(FLOOR)) + 10.0) / 3.0
 
 
 def _ripple(lines: np.ndarray) -> np.ndarray:
     """How much a line differs from its neighbours, in bands; missing lines make it."""
     uneven = np.square(_unevenness(lines[1:]))
-    bands = np.array_split(uneven, _RIPPLES)
+    bands = np.array_split(uneven, BANDS)
     return np.log([np.sqrt(band.mean()) + 1e-3 if band.size else 1e-3 for band in bands]) + 2.5
 
 
 def _echoes(echo: np.ndarray, size: int) -> np.ndarray:
     """Jumps in the autocorrelation of edges and folds, in bands of distance and at copies."""
     line = fft.irfft(echo, size)
-    line = line / max(line[0], _FLOOR)
+    line = line / max(line[0], FLOOR)
     half = line[: size // 2 + 2]
     uneven = np.abs(_unevenness(half))
-    bands = np.array_split(uneven[size // 12 :], _RIPPLES)
+    bands = np.array_split(uneven[size // 12 :], BANDS)
     jumps = [band.max() if band.size else 0.0 for band in bands]
     for share in _COPIES:
         place = round(share * size) - 1
@@ -369,7 +365,7 @@ def _across(overview: _Overview, where: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _log(power: np.ndarray) -> np.ndarray:
-    return (np.log(power + _FLOOR) + 5.0) / 3.0
+    return (np.log(power + FLOOR) + 5.0) / 3.0
 
 
 def _log10(intensity: float) -> float:

@@ -12,18 +12,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-_BINS = 8
-_SHELLS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0, 1.25, 1.75)
+BINS = 8
+"""Along an axis, up to the Nyquist frequency."""
+SHELLS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0, 1.25, 1.75)
 """Radii in units of the Nyquist frequency."""
-_FLOOR = 1e-6
+FLOOR = 1e-6
 """Power that counts as none: the noise of a scan with 45 dB of SNR."""
-SIZE = 3 * (1 + _BINS) + 3 * (len(_SHELLS) - 1)
+SIZE = 3 * (1 + BINS) + 3 * (len(SHELLS) - 1)
 """Numbers for each window."""
-_BANDS = 6
-_ECHO_FREQUENCIES = (0.15, 0.9)
+BANDS = 6
+"""Of ripples and of echoes along an axis."""
+ECHO_FREQUENCIES = (0.15, 0.9)
 """Of the autocorrelation, in units of the Nyquist frequency: edges and folds without the shape of
 the head, and without the noise in the corners of k-space."""
-SCAN_SIZE = SIZE + 2 * 3 * _BANDS
+SCAN_SIZE = SIZE + 2 * 3 * BANDS
 """Numbers for each scan."""
 
 
@@ -57,17 +59,17 @@ def describe(image: jax.Array) -> jax.Array:
         others = tuple(a for a in range(3) if a != axis)
         planes = jnp.sum(weighted, axis=tuple(1 + a for a in others))
         in_plane = everywhere.sum(axis=others)
-        bins = np.ceil(frequency * _BINS - 1e-6).astype(int)[:, None] == np.arange(1 + _BINS)
+        bins = np.ceil(frequency * BINS - 1e-6).astype(int)[:, None] == np.arange(1 + BINS)
         number = np.maximum(in_plane @ bins, 1.0)
         found.append((_log(planes @ bins.astype(np.float32) / number) + 5.0) / 3.0)
 
     # Sorted by shell, each is one slice: quicker than a mask for each.
-    shell = np.searchsorted(np.array(_SHELLS) + 1e-6, _radius(frequencies).ravel())
+    shell = np.searchsorted(np.array(SHELLS) + 1e-6, _radius(frequencies).ravel())
     order = np.argsort(shell, kind="stable")
     power = power.reshape(len(image), -1)[:, order]
     counts = everywhere.ravel()[order].astype(np.float32)
     log_power = _log(power)
-    borders = np.searchsorted(shell[order], np.arange(1, len(_SHELLS) + 1))
+    borders = np.searchsorted(shell[order], np.arange(1, len(SHELLS) + 1))
     for first, last in itertools.pairwise(borders):
         inside, weight = slice(first, last), counts[first:last]
         number = max(float(weight.sum()), 1.0)
@@ -98,7 +100,7 @@ def describe_scan(image: jax.Array) -> jax.Array:
     frequencies, counts = _frequencies(shape)
     log_power = _log(power) * counts
     radius = _radius(frequencies)
-    low, high = _ECHO_FREQUENCIES
+    low, high = ECHO_FREQUENCIES
     middle = power * (counts * ((radius > low + 1e-6) & (radius <= high + 1e-6)))
     found = [describe(image)]
     for axis, size in enumerate(shape):
@@ -110,7 +112,7 @@ def describe_scan(image: jax.Array) -> jax.Array:
         # The autocorrelation along an axis is the transform of the power summed over the others.
         planes = _one_sided(jnp.sum(middle, axis=others) / samples, size)
         line = jnp.fft.irfft(planes, size, axis=1)
-        line = line / jnp.maximum(line[:, :1], _FLOOR)
+        line = line / jnp.maximum(line[:, :1], FLOOR)
         # Half of the field of view, where most ghosts are, is an inner number as well.
         jumps = _in_bands(jnp.abs(_unevenness(line[:, size // 12 : size // 2 + 2])), jnp.max)
         found.append(jnp.log(jumps + 1e-4) + 5.0)
@@ -154,7 +156,7 @@ def _unevenness(line: jax.Array) -> jax.Array:
 
 def _in_bands(line: jax.Array, summary: Callable) -> jax.Array:
     """`(B, n)` to `(B, 6)`; 0 where a band has nothing in it."""
-    bands = np.array_split(np.arange(line.shape[1]), _BANDS)
+    bands = np.array_split(np.arange(line.shape[1]), BANDS)
     parts = [
         line[:, band[0] : band[-1] + 1] if band.size else jnp.zeros((len(line), 1))
         for band in bands
@@ -163,4 +165,4 @@ def _in_bands(line: jax.Array, summary: Callable) -> jax.Array:
 
 
 def _log(power: jax.Array) -> jax.Array:
-    return jnp.log(power + _FLOOR)
+    return jnp.log(power + FLOOR)
