@@ -155,6 +155,22 @@ def test_one_subject_is_too_few():
         calibration.fit(known_scans(np.random.default_rng(0), subjects=1), SOURCES)
 
 
+def test_labels_of_one_subject_are_too_few():
+    """Scans of others without labels calibrate causes, but not the Dice coefficient."""
+    scans = [
+        s if s.subject == "sub-0" else dataclasses.replace(s, dice=float("nan"))
+        for s in known_scans(np.random.default_rng(0))
+    ]
+    with pytest.raises(ConfigError, match="labelled scans of at least two"):
+        calibration.fit(scans, SOURCES)
+
+
+def test_every_source_is_needed_to_calibrate():
+    scans = [s for s in known_scans(np.random.default_rng(0)) if s.artefact not in ("blur", "wrap")]
+    with pytest.raises(ConfigError, match="has blur, wrap alone"):
+        calibration.fit(scans, SOURCES)
+
+
 def test_a_score_that_never_changes_follows_nothing():
     rng = np.random.default_rng(0)
     a, b = rng.random((2, 30))

@@ -127,3 +127,13 @@ def test_a_calibration_from_draws(model, draw):
     assert scans[0].artefact is None and scans[0].kept == 1 and np.isnan(scans[0].dice)
     found = measure(model, calibrate.conformed(draw, 1, DESCRIPTION.voxel_size))
     np.testing.assert_array_equal(scans[1].scores, found.scores)
+
+
+def test_what_was_said_of_a_draw_is_kept(model, draw, head, tmp_path, monkeypatch):  # noqa: F811
+    seen = []
+    monkeypatch.setattr(calibrate.calibration, "fit", lambda scans, sources: seen.append(scans))
+    for make in (lambda number: draw, None):  # the second time nothing is drawn
+        calibrate.fit(model, make, [head], range(1), tmp_path)
+    for one, other in zip(*seen, strict=True):
+        np.testing.assert_array_equal(one.scores, other.scores)
+        assert (one.artefact, one.kept, one.subject) == (other.artefact, other.kept, other.subject)

@@ -1,6 +1,8 @@
 """`python -m experiments.refine`: a source head for a student, from scans as scanners make them."""
 
 import dataclasses
+import functools
+import hashlib
 import sys
 from pathlib import Path
 
@@ -48,7 +50,7 @@ def refine(arguments: Arguments) -> None:
     import jax
     import numpy as np
     from rich.console import Console
-    from rich.progress import track
+    from rich.progress import Progress, track
 
     from experiments import acquired, kept
     from experiments.refine import calibrate, features, heads
@@ -83,8 +85,9 @@ def refine(arguments: Arguments) -> None:
     scans = track(range(arguments.draws), "scans", console=console)
     blocks = heads.blocks_of([seen(index) for index in scans])
     schedule = heads.Schedule(arguments.steps, seed=arguments.seed)
-    steps = iter(track(range(schedule.steps), "source head", console=console))
-    student = heads.train(blocks, schedule, lambda value: next(steps))
+    with Progress(console=console) as progress:
+        line = progress.add_task("source head", total=schedule.steps)
+        student = heads.train(blocks, schedule, lambda value: progress.advance(line))
 
     params = {"params": {**model.params["params"], "sources": student}}
     trained = dataclasses.replace(model, params=jax.tree.map(jax.numpy.asarray, params))
@@ -94,9 +97,17 @@ def refine(arguments: Arguments) -> None:
         f"{acquired.VERSIONS} versions, {arguments.steps} steps, from the weights "
         f"{model.sha256[:12]}",
     }
-    line = track(range(arguments.validation_draws), "calibration", console=console)
+    scans = track(range(arguments.validation_draws), "calibration", console=console)
+    digest = hashlib.sha256(b"".join(leaf.tobytes() for leaf in jax.tree.leaves(student)))
+    said = kept.folder_for(
+        arguments.work_dir / "said",
+        (),
+        model.sha256,
+        digest.hexdigest(),
+        folders["validation"].name,
+    )
     known = calibrate.fit(
-        trained, (draw("validation", index) for index in line), groups["validation"]
+        trained, functools.partial(draw, "validation"), groups["validation"], scans, said
     )
     written = save_model(arguments.output, description, params, facts, known)
     print(f"{written.path}: SHA-256 {written.sha256}")

@@ -1,11 +1,13 @@
 """What a model says of acquired scans whose truth is known, to calibrate it with."""
 
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from experiments import kept
 from experiments.acquired import Draw, Head
 from qc_jax import scoring
 from qc_jax.data import names
@@ -17,15 +19,44 @@ from qc_jax.scoring.conform import Conformed
 from qc_jax.scoring.scan import Measurement, measure
 
 
-def fit(model: Model, draws: Iterable[Draw], heads: Sequence[Head]) -> dict[str, Any]:
-    """The calibration of a model by draws, in turn of the heads."""
-    names_of = itertools.cycle([head.name for head in heads])
-    scans = [
-        scan
-        for draw, head in zip(draws, names_of, strict=False)
-        for scan in known_scans(model, draw, head)
-    ]
+def fit(
+    model: Model,
+    draw: Callable[[int], Draw],
+    heads: Sequence[Head],
+    numbers: Iterable[int],
+    folder: Path,
+) -> dict[str, Any]:
+    """The calibration of a model by draws.
+
+    Args:
+      model: to calibrate.
+      draw: the draw of a number.
+      heads: who take turns in the draws.
+      numbers: of the draws.
+      folder: where what the model says of them is kept; that of this model and these draws.
+    """
+    scans = []
+    for number in numbers:
+        name = heads[number % len(heads)].name
+
+        def make(number=number, name=name) -> list[dict[str, Any]]:
+            return [_plain(scan) for scan in known_scans(model, draw(number), name)]
+
+        found = kept.load_or_make(folder, f"{number:04d}", make)
+        scans += [_known_scan(fields) for fields in found]
     return calibration.fit(scans, model.description.sources)
+
+
+_ARRAYS = ("scores", "local_scores")
+
+
+def _plain(scan: KnownScan) -> dict[str, Any]:
+    arrays = {name: getattr(scan, name).tolist() for name in _ARRAYS}
+    return dataclasses.asdict(scan) | arrays
+
+
+def _known_scan(fields: dict[str, Any]) -> KnownScan:
+    return KnownScan(**(fields | {name: np.array(fields[name]) for name in _ARRAYS}))
 
 
 def known_scans(model: Model, draw: Draw, head: str) -> Iterator[KnownScan]:

@@ -106,12 +106,17 @@ def fit(scans: Sequence[KnownScan], sources: Sequence[str]) -> dict[str, Any]:
       Plain lists and numbers, for JSON.
 
     Raises:
-      ConfigError: all scans are of one subject.
+      ConfigError: all scans with labels are of one subject, or no scan has one of the sources.
     """
-    if len({s.subject for s in scans}) < 2:
+    if len({s.subject for s in scans if np.isfinite(s.dice)}) < 2:
         raise ConfigError(
-            "scans of at least two validation subjects are needed to calibrate scores, so that "
-            "each is judged by what was learnt from others; use more subjects, or another split"
+            "labelled scans of at least two validation subjects are needed to calibrate scores, so "
+            "that each is judged by what was learnt from others; use more of them, or another split"
+        )
+    missing = set(sources) - {s.artefact for s in scans}
+    if missing:
+        raise ConfigError(
+            f"no scan to calibrate with has {', '.join(sorted(missing))} alone; use more draws"
         )
     clean = np.array([s.scores for s in scans if s.artefact is None])
     logs = np.array([_logs(s.scores, s.local_scores) for s in scans])
