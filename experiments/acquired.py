@@ -1,7 +1,7 @@
 """Heads as scanners and pipelines leave them, with and without artefacts, on the grid of a model.
 
-A draw is a head, a protocol and the steps of a pipeline; its versions are the clean scan, four
-artefacts alone, of four causes, some of them in a part of the head, and two of these together.
+A draw is a head, a protocol and the steps of a pipeline; its versions are the clean scan, each
+cause alone, some of them in a part of the head, and two of these together.
 Draws are kept in a folder, so that what learns from them can be changed without making them again.
 """
 
@@ -23,7 +23,6 @@ from qc_jax.data import cache, grid, label_maps, nifti, read_split
 from qc_jax.models import Description
 from qc_jax.scoring.conform import centre_of_box, conform_to, from_zero, to_grid
 
-VERSIONS = 6
 _EDGE, _GRID = 1.0, (192, 240, 240)
 """mm and voxels of the label maps."""
 _LOCAL, _STRIPPED, _DEFACED, _MOVED, _SCALED = 0.4, 0.25, 0.2, 0.5, 0.3
@@ -135,7 +134,7 @@ def real_head(path: Path) -> Head:
 
 
 def draw(rng: np.random.Generator, head: Head, description: Description) -> Draw:
-    """Scans a head in `VERSIONS` ways.
+    """Scans a head clean, with each cause alone, and with two together.
 
     Args:
       rng: everything random comes from it.
@@ -212,12 +211,12 @@ def _versions(
     rng: np.random.Generator, sources: Sequence[str]
 ) -> list[tuple[list[tuple[acquisition.Kind, float]], int | None]]:
     """Kinds with fractions of their severities, and a seed of the part of the head, or None."""
-    causes = rng.permutation(len(sources))[: VERSIONS - 2]
     alone = []
-    for cause in causes:
+    for cause in rng.permutation(len(sources)):
         of_cause = [k for k in acquisition.KINDS if k.cause == sources[cause]]
         kind = of_cause[rng.integers(len(of_cause))]
-        alone.append((kind, float(rng.random())))
+        # The square root: harm is what has to be named, and half of mild ones do none.
+        alone.append((kind, float(np.sqrt(rng.random()))))
     versions: list = [([], None)]
     for kind, fraction in alone:
         part = kind.name != "fold_over" and rng.random() < _LOCAL

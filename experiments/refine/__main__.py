@@ -29,7 +29,7 @@ class Arguments:
     model: str = ""
     """Run folder or .safetensors weights; the model in the package by default."""
     draws: int = 160
-    """Scanned heads to learn from, each in six versions."""
+    """Scanned heads to learn from, each clean, with each cause and with two."""
     validation_draws: int = 32
     """Scanned heads to calibrate on."""
     steps: int = 4000
@@ -94,7 +94,7 @@ def refine(arguments: Arguments) -> None:
     facts = {
         **model.training,
         "source head": f"{arguments.draws} scanned heads of {len(groups['train'])} people in "
-        f"{acquired.VERSIONS} versions, {arguments.steps} steps, from the weights "
+        f"{len(description.sources) + 2} versions, {arguments.steps} steps, from the weights "
         f"{model.sha256[:12]}",
     }
     scans = track(range(arguments.validation_draws), "calibration", console=console)
