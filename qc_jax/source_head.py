@@ -82,5 +82,9 @@ _WIDTH = 128
 
 
 def _over_axes(x: jax.Array) -> jax.Array:
-    """`(B, 3, ..., C)` to `(B, ..., 2 C)`: the most and the mean over the three axes."""
-    return jnp.concatenate([jnp.max(x, axis=1), jnp.mean(x, axis=1)], axis=-1)
+    """`(B, 3, ..., C)` to `(B, ..., 3 C)`: the most, the mean and the least over the three axes.
+
+    What is in one half of the head shows in all slices along two of the axes: a cell is in that
+    half only where the slices along all three say so, which is the least of them.
+    """
+    return jnp.concatenate([jnp.max(x, axis=1), jnp.mean(x, axis=1), jnp.min(x, axis=1)], axis=-1)

@@ -13,6 +13,7 @@ from qc_jax.models import Description
 from qc_jax.native import AXIS_SIZE, SCAN_SIZE, SLICE_SIZE
 
 DESCRIPTION = Description(tiny.SOURCES, 2, 2, True, (8, 8, 8), 8.0, (24, 28, 24))
+VERSIONS = 2 + len(tiny.SOURCES)
 
 
 @pytest.fixture(scope="module")
@@ -28,27 +29,27 @@ def draw(head):
 
 
 def test_versions_of_a_draw(draw):
-    """Clean, four artefacts of four causes, and two of these at once at the same severities."""
+    """Clean, every cause alone, and two of these at once at the same severities."""
     assert draw.kinds[0] == "clean" and not np.isfinite(draw.present[0]).any()
     inside = np.isfinite(draw.present)
-    assert inside[1:5].sum(axis=1).tolist() == [1] * 4 and inside[1:5].sum(axis=0).max() == 1
-    for source in np.flatnonzero(inside[5]):
-        alone = draw.present[1:5, source]
-        assert draw.present[5, source] == alone[np.isfinite(alone)]
+    alone, together = inside[1:-1], draw.present[-1]
+    assert (alone.sum(axis=0) == 1).all() and (alone.sum(axis=1) == 1).all()
+    for source in np.flatnonzero(np.isfinite(together)):
+        assert together[source] == draw.present[1:-1][alone[:, source], source]
 
 
 def test_arrays_of_a_draw(draw):
     shape = DESCRIPTION.field_of_view
-    assert draw.images.shape == draw.regions.shape == draw.masks.shape == (6, *shape)
+    assert draw.images.shape == draw.regions.shape == draw.masks.shape == (VERSIONS, *shape)
     assert draw.images.min() >= 0 and draw.images.max() <= 1
-    assert draw.scan.shape == (6, SCAN_SIZE) and draw.axes.shape == (6, 3, AXIS_SIZE)
-    assert draw.slices.shape == (6, 3, 14, SLICE_SIZE)
+    assert draw.scan.shape == (VERSIONS, SCAN_SIZE) and draw.axes.shape == (VERSIONS, 3, AXIS_SIZE)
+    assert draw.slices.shape == (VERSIONS, 3, 14, SLICE_SIZE)
     assert draw.grey_matter.shape == shape and not draw.grey_matter.any()  # a real scan
 
 
 def test_an_artefact_is_in_its_region_alone(draw):
     assert not draw.regions[0].any()
-    local = [v for v in range(1, 5) if draw.regions[v].min() < 255]
+    local = [v for v in range(1, VERSIONS - 1) if draw.regions[v].min() < 255]
     for version in local:
         change = np.abs(draw.images[version].astype(float) - draw.images[0])
         inside, outside = draw.regions[version] > 200, draw.regions[version] == 0

@@ -10,9 +10,10 @@ from experiments.refine import calibrate, features, heads
 from qc_jax import uncertainty
 from qc_jax.models import load_model
 from qc_jax.native import AXIS_SIZE, SLICE_SIZE
+from qc_jax.scoring.calibration import KnownScan
 from qc_jax.scoring.scan import measure
 from qc_jax.source_head import SCAN_SIZE
-from tests.test_acquired import DESCRIPTION, head  # noqa: F401 (a fixture)
+from tests.test_acquired import DESCRIPTION, VERSIONS, head  # noqa: F401 (a fixture)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def draw(head):  # noqa: F811
 def test_features_of_a_draw(model, draw):
     found = features.of_draw(model, draw, np.random.default_rng(0))
     versions, blocks = found.local.shape[:2]
-    assert versions == 6 and found.local.shape[2:5] == (4, 4, 4)
+    assert versions == VERSIONS and found.local.shape[2:5] == (4, 4, 4)
     assert found.slices.shape == (versions, blocks, 3, 4, SLICE_SIZE)
     assert found.scan.shape == (versions, SCAN_SIZE)
     assert found.axes.shape == (versions, 3, AXIS_SIZE)
@@ -127,6 +128,22 @@ def test_a_calibration_from_draws(model, draw):
     assert scans[0].artefact is None and scans[0].kept == 1 and np.isnan(scans[0].dice)
     found = measure(model, calibrate.conformed(draw, 1, DESCRIPTION.voxel_size))
     np.testing.assert_array_equal(scans[1].scores, found.scores)
+
+
+def known(dice, kept, expected_dice):
+    scores = np.zeros(2)
+    return KnownScan("someone", None, 0.0, scores, scores, expected_dice, dice, kept, 1.0, 1.0, 0.1)
+
+
+def test_real_scans_reach_what_label_maps_do():
+    """Of what the clean scan reaches a spoilt one has kept^0.8, that of a map and a real one."""
+    kept = np.array([1.0, 0.9, 0.5, 0.2])
+    of_map = [known(0.9 * k**0.8, k, 1.0 * (k > 0.95)) for k in kept]
+    real = [known(np.nan, k, 0.8 * (k > 0.95)) for k in kept]
+    found = calibrate.with_dice_of_real_scans([of_map, real])
+    np.testing.assert_allclose([s.dice for s in found[:4]], 0.9 * kept**0.8)
+    np.testing.assert_allclose([s.dice for s in found[4:]], 0.9 * 0.8 * kept**0.8)
+    assert np.isnan(calibrate.with_dice_of_real_scans([real])[0].dice)
 
 
 def test_what_was_said_of_a_draw_is_kept(model, draw, head, tmp_path, monkeypatch):  # noqa: F811

@@ -40,6 +40,10 @@ class Arguments:
     """Folder for scans and what is seen of them: 60 MB for each draw at 2 mm."""
 
 
+_DRAWS_IN_MEMORY = 16
+"""Draws after which compiled programs are forgotten: every grid has its own, 200 MB of them."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code."""
     return command.call(refine, Arguments, "experiments.refine", arguments)
@@ -75,6 +79,8 @@ def refine(arguments: Arguments) -> None:
     seen_by = kept.folder_for(below, (), model.sha256, folders["train"].name, arguments.seed)
 
     def seen(index: int) -> features.Features:
+        if index % _DRAWS_IN_MEMORY == 0:
+            jax.clear_caches()
         rng = np.random.default_rng([arguments.seed, index])
         return kept.arrays_or_make(
             seen_by / f"{index:04d}.npz",

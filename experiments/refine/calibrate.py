@@ -26,7 +26,7 @@ def fit(
     numbers: Iterable[int],
     folder: Path,
 ) -> dict[str, Any]:
-    """The calibration of a model by draws.
+    """The calibration of a model by draws, of which some have to be of label maps.
 
     Args:
       model: to calibrate.
@@ -35,7 +35,7 @@ def fit(
       numbers: of the draws.
       folder: where what the model says of them is kept; that of this model and these draws.
     """
-    scans = []
+    draws = []
     for number in numbers:
         name = heads[number % len(heads)].name
 
@@ -43,8 +43,42 @@ def fit(
             return [_plain(scan) for scan in known_scans(model, draw(number), name)]
 
         found = kept.load_or_make(folder, f"{number:04d}", make)
-        scans += [_known_scan(fields) for fields in found]
-    return calibration.fit(scans, model.description.sources)
+        draws.append([_known_scan(fields) for fields in found])
+    return calibration.fit(with_dice_of_real_scans(draws), model.description.sources)
+
+
+def with_dice_of_real_scans(draws: Sequence[Sequence[KnownScan]]) -> list[KnownScan]:
+    """All scans, those without labels with the Dice coefficient that they should have reached.
+
+    What a spoilt scan reaches of what the clean one does follows what it keeps of its segmentation:
+    dice / dice of the clean scan = kept^b.  Learnt from the label maps are b and what a clean scan
+    reaches of its expected Dice coefficient.
+
+    Args:
+      draws: the scans of each, the clean one first.
+    """
+    labelled = [scans for scans in draws if np.isfinite(scans[0].dice)]
+    if not labelled:
+        return [scan for scans in draws for scan in scans]
+    share = np.median([scans[0].dice / scans[0].expected_dice for scans in labelled])
+    spoilt = [(scans[0], scan) for scans in labelled for scan in scans[1:]]
+    kept = np.log(np.maximum([scan.kept for _, scan in spoilt], _LEAST))
+    reached = np.log(
+        np.maximum([scan.dice / max(clean.dice, _LEAST) for clean, scan in spoilt], _LEAST)
+    )
+    power = kept @ reached / max(kept @ kept, _LEAST)
+
+    def dice_of(clean: KnownScan, scan: KnownScan) -> float:
+        known = float(share * clean.expected_dice * scan.kept**power)
+        return scan.dice if np.isfinite(scan.dice) else known
+
+    return [
+        dataclasses.replace(scan, dice=dice_of(scans[0], scan)) for scans in draws for scan in scans
+    ]
+
+
+_LEAST = 0.05
+"""Dice coefficient below which nothing is left to learn from."""
 
 
 _ARRAYS = ("scores", "local_scores")
