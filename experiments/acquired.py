@@ -159,6 +159,8 @@ def draw(rng: np.random.Generator, head: Head, description: Description) -> Draw
     remains = _remains(rng, brain)
     later = int(rng.integers(2**31))
 
+    still = acquisition.lying_still(image, size, protocol)
+
     versions = _versions(rng, description.sources)
     found, centre = [], None
     grid_of = description.voxel_size, description.field_of_view
@@ -171,7 +173,8 @@ def draw(rng: np.random.Generator, head: Head, description: Description) -> Draw
         region = None
         if part is not None:
             region = local.random_slab(jax.random.key(part), own.stored)
-        scan = acquisition.acquire(key, image, size, own, severities, region)
+        as_planned = still if own is protocol else None
+        scan = acquisition.acquire(key, image, size, own, severities, region, as_planned)
         to_world = own.affine(head.affine, image.shape, size)
         if remains is not None:
             there = to_grid(remains, head.affine, own.stored, to_world, order=0) > 0

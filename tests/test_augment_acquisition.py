@@ -269,3 +269,13 @@ def test_bad_heads_and_artefacts_are_refused_in_one_sentence():
         fold_over.narrow(PLAIN, box, 1, 0.2)
     with pytest.raises(ConfigError, match=r"share 0\.7"):
         fold_over.narrow(PLAIN, box, 0, 0.7)
+
+
+@pytest.mark.parametrize("severities", [{}, {"ghosting": 0.4}, {"motion": 3.0}])
+def test_scans_of_one_head_share_its_k_space(severities):
+    image = smooth_head()
+    region = local.random_slab(jax.random.key(1), SHAPE)
+    still = acquisition.lying_still(image, MM, PLAIN)
+    np.testing.assert_allclose(still[0], np.fft.fftn(image), atol=0.01)
+    found = scan(image, PLAIN, severities, region=region, still=still)
+    np.testing.assert_allclose(found, scan(image, PLAIN, severities, region=region), atol=1e-5)

@@ -97,6 +97,7 @@ def acquire(
     protocol: Protocol,
     severities: Mapping[str, jax.Array | float] | None = None,
     region: jax.Array | None = None,
+    still: jax.Array | None = None,
 ) -> jax.Array:
     """Scans a head.
 
@@ -110,6 +111,8 @@ def acquire(
         place of the noise of the protocol where it is more.
       region: `(X, Y, Z)` in [0, 1] of the shape of the scan, where the artefacts are, see `local`;
         everywhere by default.
+      still: what `lying_still` returned for this head and protocol, for several scans of them;
+        computed by default.
 
     Returns:
       `(X, Y, Z)` float32 of shape `protocol.stored`, not negative: intensities of the image, or
@@ -137,20 +140,41 @@ def acquire(
         jnp.asarray([protocol.snr_db, protocol.largest], jnp.float32),
         {name: jnp.asarray(severity, jnp.float32) for name, severity in severities.items()},
         region,
+        still,
         (protocol.axes, protocol.slices, protocol.stored),
     )
 
 
+def lying_still(image: chex.Array, voxel_size: Sequence[float], protocol: Protocol) -> jax.Array:
+    """`(C, X, Y, Z)` complex64, the k-space of a head without noise or artefacts; see `acquire`."""
+    encoding = sampling.encoding(protocol, image.shape, voxel_size)
+    return _sample(jnp.asarray(image, jnp.float32), encoding.along)
+
+
+_sample = jax.jit(sampling.sample)
+
+
 @functools.partial(jax.jit, static_argnames=("voxel_size", "form"))
 def _acquire(
-    key, image, voxel_size, encoding: Encoding, field_of_view, storage, severities, region, form
+    key,
+    image,
+    voxel_size,
+    encoding: Encoding,
+    field_of_view,
+    storage,
+    severities,
+    region,
+    still,
+    form,
 ) -> jax.Array:
     axes, slices, stored = form
+    if still is None:
+        still = sampling.sample(image, encoding.along)
     plan = Plan(axes, slices, field_of_view, encoding.mixing)
     snr_db, largest = storage
 
     def scan(severities) -> jax.Array:
-        k_space = _k_space(key, image, voxel_size, encoding, snr_db, severities, plan)
+        k_space = _k_space(key, image, voxel_size, encoding, snr_db, severities, still, plan)
         for kept in encoding.coverage:
             k_space = k_space * kept
         return sampling.reconstruct(k_space, stored)
@@ -161,8 +185,9 @@ def _acquire(
     return to_integers(found, largest)
 
 
-def _k_space(key, image, voxel_size, encoding, snr_db, severities, plan) -> jax.Array:
+def _k_space(key, image, voxel_size, encoding, snr_db, severities, still, plan) -> jax.Array:
     """Of the scan, with every artefact in its turn."""
+    k_space = still
     if "motion" in severities:
         k_space = poses.sample_random(
             _key_of(key, "motion"),
@@ -172,8 +197,6 @@ def _k_space(key, image, voxel_size, encoding, snr_db, severities, plan) -> jax.
             severities["motion"],
             plan.encoded,
         )
-    else:
-        k_space = sampling.sample(image, encoding.along)
     severities = {**severities, "noise": jnp.minimum(severities.get("noise", snr_db), snr_db)}
     for kind in KINDS:
         if kind.name in severities and kind.apply is not None:
