@@ -43,6 +43,17 @@ def test_no_copy_after_half_a_voxel_in_a_mask_or_in_zeros():
     assert find_copies(np.pad(noisy, 8), SIZE) == ()
 
 
+@pytest.mark.parametrize("kind", ["noise", "stripes"])
+def test_damage_to_one_half_does_not_fold_over(kind):
+    """It goes from one border of the field of view to the other, as what folds over does."""
+    bad = scan(CLEAN, 0.5)
+    if kind == "stripes":
+        x, y, z = np.meshgrid(*map(np.arange, SHAPE), indexing="ij")
+        bad = np.abs(CLEAN + 0.5 * np.exp(1j * (0.5 * x + 0.1 * y - 0.4 * z))).astype(np.float32)
+    half = np.where(np.arange(SHAPE[2]) < SHAPE[2] // 2, bad, CLEAN)
+    assert not [copy for copy in find_copies(half, SIZE) if copy.share == WHOLE_FIELD]
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("strength", [0.1, 0.3])
 def test_a_ghost_half_a_field_away(axis, strength):

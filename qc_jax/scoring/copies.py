@@ -53,6 +53,8 @@ _ALIKE = 0.2
 _OVERLAP, _PLANE = 0.6, 0.8
 """Dice coefficient of what is bright in both planes; largest share of the plane, beyond which it is
 noise or a stripe."""
+_MOST_AT_BORDER = 0.25
+"""Share of the border of a plane that is bright in both: a head is round, stripes are not."""
 _SMALLEST = 1000.0
 """mm^2 of what is bright."""
 _AS_HEAD = 0.6
@@ -228,12 +230,12 @@ def _folded(image: np.ndarray, size: np.ndarray, head: np.ndarray) -> Iterator[C
             overlap < _OVERLAP
             or either.mean() > _PLANE
             or either.sum() * in_plane.prod() < _SMALLEST
+            or _at_border(both) > _MOST_AT_BORDER
         ):
             continue
-        sharp = [_details(np.minimum(plane, 8 * bright), in_plane) for plane in planes]
-        where = ndimage.binary_dilation(either, iterations=2)
-        across = _likeness(sharp[0], sharp[1], where)
-        along = min(_likeness(sharp[0], sharp[2], where), _likeness(sharp[1], sharp[3], where))
+        sharp = [_details(np.minimum(plane, 8 * bright), both, in_plane) for plane in planes]
+        across = _likeness(sharp[0], sharp[1], both)
+        along = min(_likeness(sharp[0], sharp[2], both), _likeness(sharp[1], sharp[3], both))
         strength = float(np.mean([plane[both].mean() for plane in planes[:2]]))
         if across >= max(_ALIKE, _GOES_ON * along) and strength >= _AS_HEAD:
             section = head.sum(axis=tuple(a for a in range(3) if a != axis)).max()
@@ -241,10 +243,25 @@ def _folded(image: np.ndarray, size: np.ndarray, head: np.ndarray) -> Iterator[C
             yield Copy(axis, WHOLE_FIELD, float(length * size[axis]), strength, extent)
 
 
-def _details(plane: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Of 2.5 to 6 mm: smaller ones are noise, larger ones the outline of any head."""
-    fine, coarse = (ndimage.gaussian_filter(plane, sigma / size) for sigma in (2.5, 6.0))
-    return fine - coarse
+def _at_border(where: np.ndarray) -> float:
+    """Share of the border of a plane."""
+    ends = where[[0, -1]].ravel(), where[1:-1, [0, -1]].ravel()
+    return float(np.concatenate(ends).mean())
+
+
+def _details(plane: np.ndarray, where: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Of 2.5 to 6 mm within a mask: smaller ones are noise, larger ones the outline of any head.
+
+    The outline of what is bright does not count: where half of a scan is noisy, it is the same in
+    the first plane and the last.
+    """
+    weight = where.astype(np.float32)
+
+    def mean(sigma: float) -> np.ndarray:
+        total = ndimage.gaussian_filter(plane * weight, sigma / size)
+        return total / np.maximum(ndimage.gaussian_filter(weight, sigma / size), 0.05)
+
+    return weight * (mean(2.5) - mean(6.0))
 
 
 def _likeness(one: np.ndarray, other: np.ndarray, where: np.ndarray) -> float:
