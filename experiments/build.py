@@ -1,16 +1,17 @@
-"""From the configuration to what it describes: sources, network, training step, model."""
+"""From the configuration to what it describes: stages, network, training step, model."""
 
+import dataclasses
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
 from experiments import limits
-from experiments.presets import Config
+from experiments.presets import Config, LossConfig
 from qc_jax import data, training
 from qc_jax.augment import ALL_SOURCES, Source
 from qc_jax.data import cache
@@ -34,10 +35,53 @@ def chosen_sources(config: Config) -> tuple[Source, ...]:
     return tuple(source for source in ALL_SOURCES if source.name in config.sources)
 
 
-def sources_of(stage: str, sources: tuple[Source, ...]) -> tuple[Source, ...]:
-    """The sources whose variances the network of a stage predicts."""
-    name = stage.removeprefix("teachers/")
-    return sources if stage == "student" else tuple(s for s in sources if s.name == name)
+class Stage(NamedTuple):
+    """The training of one network.
+
+    Attributes:
+      group: all teachers are one group, with one number of steps.
+      name: the folder of its checkpoints.
+      sources: artefacts that it sees, whose variances its network predicts.
+      learns_from: names of the stages whose networks it learns from, the task network first.
+      steps: training steps.
+      loss: how its variances are compared to theirs; None for the task network, which has none.
+    """
+
+    group: Literal["task", "teachers", "student"]
+    name: str
+    sources: tuple[Source, ...]
+    learns_from: tuple[str, ...]
+    steps: int
+    loss: LossConfig | None
+
+
+def stages(config: Config) -> list[Stage]:
+    """The task network, one teacher for each source, the student: in the order of their training.
+
+    Raises:
+      ConfigError: see `chosen_sources`.
+    """
+    sources = chosen_sources(config)
+    task = Stage("task", "task", (), (), config.steps_task, None)
+    teachers = [
+        Stage(
+            "teachers",
+            f"teachers/{source.name}",
+            (source,),
+            (task.name,),
+            config.steps_teachers,
+            config.teacher_loss,
+        )
+        for source in sources
+    ]
+    names = (task.name, *(teacher.name for teacher in teachers))
+    student = Stage("student", "student", sources, names, config.steps_student, config.student_loss)
+    return [task, *teachers, student]
+
+
+def stage_named(config: Config, name: str) -> Stage:
+    """The stage of this name; StopIteration where there is none."""
+    return next(stage for stage in stages(config) if stage.name == name)
 
 
 def check(config: Config) -> None:
@@ -45,45 +89,42 @@ def check(config: Config) -> None:
     limits.check(config)
     chosen_sources(config)
     try:
-        check_divisible(config.patch, config.depth)
+        check_divisible(config.sample.patch, config.network.depth)
     except ValueError as error:
         raise ConfigError(f"--patch and --depth: {error}") from error
-    if any(p > n for p, n in zip(config.patch, config.field_of_view, strict=True)):
-        raise ConfigError(
-            f"--patch {config.patch} is larger than --field-of-view {config.field_of_view}"
-        )
+    patch, field_of_view = config.sample.patch, config.heads.field_of_view
+    if any(p > n for p, n in zip(patch, field_of_view, strict=True)):
+        raise ConfigError(f"--patch {patch} is larger than --field-of-view {field_of_view}")
 
 
 def network_of(config: Config, num_sources: int) -> UNet:
     """The network of a stage with so many sources."""
     return UNet(
         num_sources=num_sources,
-        base_features=config.base_features,
-        depth=config.depth,
-        level_head=config.level_head,
-        windows_per_scan=config.patches_per_scan,
-        dtype=jnp.dtype(config.precision),
+        windows_per_scan=config.sample.patches_per_scan,
+        **dataclasses.asdict(config.network),
     )
 
 
 def subjects_of(config: Config) -> list[data.Subject]:
     """All subjects of the data that a configuration names, see `data.load_subjects`."""
+    heads = config.heads
     return data.load_subjects(
-        config.data,
-        config.voxel_size,
-        config.field_of_view,
-        config.subjects,
+        heads.data,
+        heads.voxel_size,
+        heads.field_of_view,
+        heads.subjects,
         config.seed,
         cache.default_folder(),
-        config.grey_matter_labels,
+        heads.grey_matter_labels,
     )
 
 
 def wanted_split(config: Config, subjects: Sequence[data.Subject]) -> dict[str, list[str]]:
     """Names for train, validation and test, from the file that is named or by 80/10/10."""
     names = [subject.name for subject in subjects]
-    if config.split:
-        return data.read_split(Path(config.split), names)
+    if config.heads.split:
+        return data.read_split(Path(config.heads.split), names)
     return data.split_subjects(names, config.seed)
 
 
@@ -110,100 +151,68 @@ def model_of(config: Config, path: Path, params, sources: Sequence[Source]) -> M
     """A network with what scoring needs, not calibrated; `path` is where it may be written."""
     description = Description(
         sources=tuple(source.name for source in sources),
-        base_features=config.base_features,
-        depth=config.depth,
-        level_head=config.level_head,
-        patch=config.patch,
-        voxel_size=config.voxel_size,
-        field_of_view=config.field_of_view,
+        base_features=config.network.base_features,
+        depth=config.network.depth,
+        level_head=config.network.level_head,
+        patch=config.sample.patch,
+        voxel_size=config.heads.voxel_size,
+        field_of_view=config.heads.field_of_view,
     )
     return Model(path, "", description, params, {}, {})
 
 
-def plateau_of(config: Config) -> training.PlateauConfig:
-    """The plateau rule's part of the configuration."""
-    return training.PlateauConfig(
-        config.epsilon,
-        config.smallest_epsilon,
-        config.plateau_window,
-        config.plateau_patience,
-        config.plateau_threshold,
-    )
-
-
-def steps_of(config: Config, stage: str) -> int:
-    """Training steps of a stage."""
-    if stage in ("task", "student"):
-        return config.steps_task if stage == "task" else config.steps_student
-    return config.steps_teachers
-
-
-def learning_rate_of(config: Config, stage: str) -> optax.ScalarOrSchedule:
+def learning_rate_of(config: Config, stage: Stage) -> optax.ScalarOrSchedule:
     """Of Adam in a stage: a number, or nnU-Net's polynomial decay."""
     if not config.learning_rate_decay:
         return config.learning_rate
-    return optax.polynomial_schedule(config.learning_rate, 0.0, 0.9, steps_of(config, stage))
+    return optax.polynomial_schedule(config.learning_rate, 0.0, 0.9, stage.steps)
 
 
-def fresh_state(config: Config, stage: str, num_sources: int, task=None) -> training.TrainState:
+def fresh_state(config: Config, stage: Stage, task=None) -> training.TrainState:
     """The state before the first step of a stage."""
     return training.init_state(
-        stage_key(config, stage),
-        network_of(config, num_sources),
-        config.patch,
+        stage_key(config, stage.name),
+        network_of(config, len(stage.sources)),
+        config.sample.patch,
         learning_rate_of(config, stage),
-        plateau_of(config),
+        config.plateau,
         task,
     )
 
 
 def step_of(
     config: Config,
-    stage: str,
+    stage: Stage,
     mesh,
-    sources: tuple[Source, ...],
     frozen: training.Frozen,
     heads: np.ndarray | None,
-    shared: bool = False,
+    sources: tuple[Source, ...] | None = None,
 ):
-    """The compiled training step of a stage, see `training.make_train_step`; `shared` for one that
-    serves the networks of all sources, each of which has but one, see `training.Turn`."""
+    """The compiled training step of a stage, see `training.make_train_step`; with `sources`, one
+    that serves all stages which see one of them, see `training.Turn`."""
+    loss = stage.loss or LossConfig()
     return training.make_train_step(
         mesh,
-        network_of(config, 1 if shared else len(sources)),
-        sources,
+        network_of(config, len(stage.sources)),
+        stage.sources if sources is None else sources,
         frozen,
-        training.SampleConfig(
-            patch=config.patch,
-            patches=config.patches_per_scan,
-            candidates=config.patch_candidates,
-            artefact_rate=config.artefact_rate,
-            bias_field=config.bias_field,
-            rotation=config.rotation,
-            scaling=config.scaling,
-            flips=config.flips,
-            deformation=config.deformation,
-        ),
+        config.sample,
         training.LossConfig(
             warm_up=config.warm_up,
-            teacher_input=config.teacher_input,
-            consistency_of=(
-                config.student_consistency_of if frozen.teachers else config.consistency_of
-            ),
+            teacher_input=config.sample.teacher_input,
+            consistency_of=loss.consistency_of,
             absent_source=config.absent_source,
-            consistency_norm=config.student_consistency_norm if frozen.teachers else 1,
-            consistency_weight=(
-                config.student_consistency_weight if frozen.teachers else config.consistency_weight
-            ),
-            gradient_weight=config.gradient_weight,
-            ssim_weight=config.ssim_weight,
+            consistency_norm=loss.norm,
+            consistency_weight=loss.weight,
+            gradient_weight=loss.gradient_weight,
+            ssim_weight=loss.ssim_weight,
         ),
         learning_rate_of(config, stage),
-        plateau_of(config),
+        config.plateau,
         heads,
     )
 
 
-def stage_key(config: Config, stage: str) -> jax.Array:
-    """Of everything random in a stage."""
-    return jax.random.fold_in(jax.random.key(config.seed), zlib.crc32(stage.encode()))
+def stage_key(config: Config, name: str) -> jax.Array:
+    """Of everything random in the stage of this name."""
+    return jax.random.fold_in(jax.random.key(config.seed), zlib.crc32(name.encode()))

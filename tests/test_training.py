@@ -20,7 +20,7 @@ from qc_jax.network import UNet
 from qc_jax.training import checkpoints, plateau, stages
 
 PATCH = (8, 8, 8)
-SAMPLE = training.SampleConfig(PATCH, patches=2)
+SAMPLE = training.SampleConfig(PATCH, patches_per_scan=2)
 LOSS = training.LossConfig()
 PLATEAU = training.PlateauConfig(window=2, patience=1)
 SOURCES_2 = SOURCES[1:3]

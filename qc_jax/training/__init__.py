@@ -1,7 +1,7 @@
 """Training: what each stage learns, one sharded step for all, the plateau rule, checkpoints."""
 
-from qc_jax.training.plateau import PlateauConfig
-from qc_jax.training.stages import Frozen, LossConfig, Sample, SampleConfig, make_sample, stage_loss
+from qc_jax.configs import PlateauConfig, SampleConfig
+from qc_jax.training.stages import Frozen, LossConfig, Sample, make_sample, stage_loss
 from qc_jax.training.step import (
     TrainState,
     Turn,

@@ -4,30 +4,11 @@ The rule is `optax.contrib.reduce_on_plateau`.  The one number `scale` of its st
 learning rate = base * scale, epsilon = first epsilon * scale.
 """
 
-import dataclasses
-
 import jax
 import optax
 from optax import contrib
 
-
-@dataclasses.dataclass(frozen=True)
-class PlateauConfig:
-    """When a loss counts as no longer falling.
-
-    Attributes:
-      epsilon: the first epsilon of Eq. 4.
-      smallest_epsilon: halving stops once epsilon is below this.
-      window: steps whose mean loss is one observation.
-      patience: observations without improvement before halving.
-      threshold: relative improvement that counts.
-    """
-
-    epsilon: float = 0.05
-    smallest_epsilon: float = 1e-3
-    window: int = 100
-    patience: int = 5
-    threshold: float = 1e-3
+from qc_jax.configs import PlateauConfig
 
 
 def plateau_rule(config: PlateauConfig) -> optax.GradientTransformationExtraArgs:

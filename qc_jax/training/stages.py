@@ -19,37 +19,10 @@ import optax
 
 from qc_jax import augment, losses, spectrum, uncertainty
 from qc_jax.augment import Source, tissues
+from qc_jax.configs import SampleConfig
 from qc_jax.network import UNet
 
 Params = Mapping[str, Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class SampleConfig:
-    """How a sample is made from a scan.
-
-    Attributes:
-      patch: voxels of the cut-out along x, y and z.
-      patches: cut-outs from every scan.
-      candidates: places drawn for each cut-out, of which the first whose middle is grey matter is
-        taken, or else the first: with 1, air and neck are seen as often as they fill the scan.
-      artefact_rate: share of the scans that get any artefact.
-      bias_field: coefficients of the bias field lie within plus and minus this; 0 leaves it out.
-      rotation: largest angle about each axis, in degrees; with `scaling` 0, 0 leaves both out.
-      scaling: largest change of size.
-      flips: whether axes are reversed.
-      deformation: of the heads from which images are drawn, see `make_scan`.
-    """
-
-    patch: tuple[int, int, int]
-    patches: int = 1
-    candidates: int = 1
-    artefact_rate: float = 0.5
-    bias_field: float = 0.3
-    rotation: float = 0.0
-    scaling: float = 0.0
-    flips: bool = True
-    deformation: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,10 +188,12 @@ def make_sample(
         )
 
     room = jnp.asarray(image.shape) - jnp.asarray(config.patch) + 1
-    drawn = jax.random.randint(patch_key, (config.patches, config.candidates, 3), 0, room)
+    drawn = jax.random.randint(
+        patch_key, (config.patches_per_scan, config.patch_candidates, 3), 0, room
+    )
     middle = drawn + jnp.asarray(config.patch) // 2
     chosen = jnp.argmax(labels[middle[..., 0], middle[..., 1], middle[..., 2]] == 1, axis=1)
-    origins = drawn[jnp.arange(config.patches), chosen]
+    origins = drawn[jnp.arange(config.patches_per_scan), chosen]
 
     def cut(volume):
         slices = [jax.lax.dynamic_slice(volume, origin, config.patch) for origin in origins]
@@ -227,7 +202,7 @@ def make_sample(
     def seen(volume):
         normal = augment.normalise(volume)
         described = spectrum.describe_scan(normal[None])
-        return View(cut(normal)[..., None], jnp.repeat(described, config.patches, axis=0))
+        return View(cut(normal)[..., None], jnp.repeat(described, config.patches_per_scan, axis=0))
 
     clean_view = seen(clean)
 
@@ -240,7 +215,7 @@ def make_sample(
         labels=cut(labels),
         clean=clean_view,
         own=jax.lax.map(lambda one: view_of(*one), (present[: len(own)], own)),
-        present=jnp.broadcast_to(present, (config.patches, len(sources))),
+        present=jnp.broadcast_to(present, (config.patches_per_scan, len(sources))),
     )
 
 

@@ -16,6 +16,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from qc_jax.augment import Source
+from qc_jax.configs import PlateauConfig, SampleConfig
 from qc_jax.network import UNet, fresh_params
 from qc_jax.training import plateau, stages
 
@@ -76,7 +77,7 @@ def init_state(
     network: UNet,
     patch: tuple[int, int, int],
     learning_rate: optax.ScalarOrSchedule,
-    plateau_config: plateau.PlateauConfig,
+    plateau_config: PlateauConfig,
     task: stages.Params | None = None,
 ) -> TrainState:
     """A fresh state; with `task`, the parameters start from those of the task network."""
@@ -96,10 +97,10 @@ def make_train_step(
     network: UNet,
     sources: tuple[Source, ...],
     frozen: stages.Frozen,
-    sample_config: stages.SampleConfig,
+    sample_config: SampleConfig,
     loss_config: stages.LossConfig,
     learning_rate: optax.ScalarOrSchedule,
-    plateau_config: plateau.PlateauConfig,
+    plateau_config: PlateauConfig,
     heads: np.ndarray | None = None,
 ) -> Callable[..., tuple[TrainState, dict]]:
     """Compiles `(state, key, batch, turn=Turn()) -> (state, metrics)`; the state's buffers are
