@@ -1,23 +1,26 @@
 """From the configuration to what it describes: stages, network, training step, model."""
 
 import dataclasses
+import functools
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
 from experiments import limits
 from experiments.presets import Config, LossConfig
-from qc_jax import data, training
+from qc_jax import data, losses, training
 from qc_jax.augment import ALL_SOURCES, Source
 from qc_jax.data import cache
 from qc_jax.errors import ConfigError
 from qc_jax.models import Description, Model
-from qc_jax.network import UNet, check_divisible
+from qc_jax.network import UNet, check_divisible, fresh_params
+from qc_jax.training import distillation, plateau, sparse
 
 
 def chosen_sources(config: Config) -> tuple[Source, ...]:
@@ -99,11 +102,7 @@ def check(config: Config) -> None:
 
 def network_of(config: Config, num_sources: int) -> UNet:
     """The network of a stage with so many sources."""
-    return UNet(
-        num_sources=num_sources,
-        windows_per_scan=config.sample.patches_per_scan,
-        **dataclasses.asdict(config.network),
-    )
+    return UNet(num_sources=num_sources, **dataclasses.asdict(config.network))
 
 
 def subjects_of(config: Config) -> list[data.Subject]:
@@ -161,55 +160,95 @@ def model_of(config: Config, path: Path, params, sources: Sequence[Source]) -> M
     return Model(path, "", description, params, {}, {})
 
 
-def learning_rate_of(config: Config, stage: Stage) -> optax.ScalarOrSchedule:
-    """Of Adam in a stage: a number, or nnU-Net's polynomial decay."""
+class Fixed(NamedTuple):
+    """What the steps of a stage are given and never change.
+
+    Attributes:
+      frozen: the networks that it learns from.
+      heads: `(S, X, Y, Z, T)` uint8, tissue fractions from which images are drawn; None where the
+        batches hold images.
+      allowed: `(N,)` bool, which of the sources may appear: so a teacher of one source is trained
+        by the program of all teachers; None for all of them.
+    """
+
+    frozen: training.Frozen
+    heads: jax.Array | np.ndarray | None = None
+    allowed: jax.Array | None = None
+
+
+def learning_rate_of(config: Config, stage: Stage, step: int) -> float:
+    """Of Adam at a step, from 0, before the plateau rule: a number, or nnU-Net's decay."""
     if not config.learning_rate_decay:
         return config.learning_rate
-    return optax.polynomial_schedule(config.learning_rate, 0.0, 0.9, stage.steps)
+    return config.learning_rate * (1.0 - step / stage.steps) ** 0.9
 
 
 def fresh_state(config: Config, stage: Stage, task=None) -> training.TrainState:
-    """The state before the first step of a stage."""
-    return training.init_state(
-        stage_key(config, stage.name),
-        network_of(config, len(stage.sources)),
-        config.sample.patch,
-        learning_rate_of(config, stage),
-        config.plateau,
-        task,
+    """The state before the first step of a stage; with `task`, the parameters of the task network,
+    it starts from them."""
+    network = network_of(config, len(stage.sources))
+    params = fresh_params(network, stage_key(config, stage.name), config.sample.patch)
+    if task is not None:
+        params = training.start_from(task, params)
+    return training.init_state(params, plateau.adam(config.learning_rate, config.plateau))
+
+
+def step_of(config: Config, stage: Stage, mesh, sources: tuple[Source, ...] | None = None):
+    """The compiled training step of a stage, `(state, key, batch, Fixed) -> (state, metrics)`; with
+    `sources`, one that serves all stages which see one of them, see `Fixed.allowed`."""
+    shown = stage.sources if sources is None else sources
+    return training.train_step(
+        mesh,
+        _sampling(config, shown, with_teachers=stage.group == "student"),
+        _loss(config, stage),
+        plateau.adam(config.learning_rate, config.plateau),
     )
 
 
-def step_of(
-    config: Config,
-    stage: Stage,
-    mesh,
-    frozen: training.Frozen,
-    heads: np.ndarray | None,
-    sources: tuple[Source, ...] | None = None,
-):
-    """The compiled training step of a stage, see `training.make_train_step`; with `sources`, one
-    that serves all stages which see one of them, see `training.Turn`."""
-    loss = stage.loss or LossConfig()
-    return training.make_train_step(
-        mesh,
-        network_of(config, len(stage.sources)),
-        stage.sources if sources is None else sources,
-        frozen,
-        config.sample,
-        training.LossConfig(
-            warm_up=config.warm_up,
-            teacher_input=config.sample.teacher_input,
-            consistency_of=loss.consistency_of,
-            absent_source=config.absent_source,
-            consistency_norm=loss.norm,
-            consistency_weight=loss.weight,
-            gradient_weight=loss.gradient_weight,
-            ssim_weight=loss.ssim_weight,
-        ),
-        learning_rate_of(config, stage),
-        config.plateau,
-        heads,
+def _sampling(config: Config, sources: tuple[Source, ...], with_teachers: bool):
+    """What is seen of a scan of the batch, or of one that is drawn from a head."""
+
+    def sample(key, scan, fixed: Fixed) -> training.Sample:
+        if fixed.heads is None:
+            image, labels = scan["image"], scan["labels"].astype(jnp.int32)
+        else:
+            key, scan_key = jax.random.split(key)
+            head = fixed.heads[scan["subject"]]
+            image, labels = training.make_scan(scan_key, head, config.sample.deformation)
+        return training.make_sample(
+            key, image, labels, sources, config.sample, with_teachers, fixed.allowed
+        )
+
+    return sample
+
+
+def _loss(config: Config, stage: Stage):
+    """The loss of a stage, with its epsilon and learning rate as metrics."""
+    network = network_of(config, len(stage.sources))
+    compare = _comparison(stage.loss) if stage.loss else losses.consistency
+    ask = {"zero": sparse.where_present, "teacher": sparse.everywhere}[config.absent_source]
+
+    def loss(params, samples, fixed: Fixed, state: training.TrainState):
+        epsilon = plateau.epsilon(config.plateau, state.optimiser)
+        segment: distillation.Segment = functools.partial(losses.combined_loss, epsilon=epsilon)
+        if stage.group == "task":
+            segment = distillation.warm_up(segment, state.step < config.warm_up)
+        value, metrics = training.stage_loss(
+            params, samples, network, fixed.frozen, segment, compare, ask
+        )
+        rate = optax.tree.get(state.optimiser, "learning_rate") * plateau.scale(state.optimiser)
+        return value, metrics | {"epsilon": epsilon, "learning_rate": rate}
+
+    return loss
+
+
+def _comparison(config: LossConfig) -> distillation.Compare:
+    """Eq. 7 as it is configured."""
+    function = {"variance": losses.consistency, "log_variance": losses.log_consistency}
+    consistency = function[config.consistency_of]
+    return lambda predicted, target: (
+        config.weight
+        * consistency(predicted, target, config.gradient_weight, config.ssim_weight, config.norm)
     )
 
 

@@ -22,6 +22,7 @@ from experiments.signals import Stop, stop_on_signal
 from qc_jax.errors import ConfigError
 
 if TYPE_CHECKING:
+    import jax
     from rich.console import Console
 
     from experiments.build import Stage
@@ -105,8 +106,6 @@ def _prepare(config: Config, folder: Path) -> "tuple[Config, list[data.Subject]]
 
     from experiments import build, run_folder
 
-    if not config.learning_rate_decay:
-        raise ConfigError("--no-learning-rate-decay: the recipe's rate falls to zero in each stage")
     if (folder / "config.json").exists():
         config = _with_steps(config, run_folder.read_config(folder))
     build.check(config)
@@ -159,7 +158,8 @@ def _train(
                 frozen,
                 console,
                 stop,
-                _in_turn(programs[stage.group], config, stage, sources),
+                programs[stage.group],
+                _allowed(stage, sources),
                 time_box.every(SAVE_EVERY),
             )
         params[stage.name] = found
@@ -179,12 +179,11 @@ def _program(
 ) -> tuple[Callable, Config]:
     """The compiled step of a group of stages, and the configuration with its number of steps."""
     from experiments import build, run_folder
-    from qc_jax import data, files, training
+    from qc_jax import files, training
 
     stages = [stage for stage in build.stages(config) if stage.group == group]
-    shown = tuple(source for stage in stages for source in stage.sources)
-    heads = data.stacked_fractions(setting.subjects)
-    step_function = build.step_of(config, stages[0], training.data_mesh(), frozen, heads, shown)
+    sources = setting.sources if group == "teachers" else stages[0].sources
+    step_function = build.step_of(config, stages[0], training.data_mesh(), sources)
     setting.console.print(f"{group}: compiling")
     seconds, speed = _time(step_function, config, stages, frozen, setting)
     path = setting.folder / "recipe.json"
@@ -219,6 +218,7 @@ def _time(
 
     from experiments import build
     from qc_jax import data, training
+    from qc_jax.training import plateau
 
     mesh, first = training.data_mesh(), stages[0]
     task = frozen.task if config.start_from_task else None
@@ -226,38 +226,28 @@ def _time(
     state = jax.device_put(state, training.replicated(mesh))
     key = jax.device_put(build.stage_key(config, first.name), training.replicated(mesh))
     batches = data.batches(setting.subjects, config.batch_size * mesh.size, config.seed)
-    turns = [_in_turn(step_function, config, stage, setting.sources) for stage in stages]
+    heads = jax.device_put(data.stacked_fractions(setting.subjects), training.replicated(mesh))
+    turns = [build.Fixed(frozen, heads, _allowed(stage, setting.sources)) for stage in stages]
+    turns = jax.device_put(turns, training.replicated(mesh))
     begun, compiled = time.monotonic(), math.inf
     for step in range(1 + TIMED_STEPS):
         batch = training.sharded(mesh, next(batches))
-        state, metrics = turns[step % len(turns)](state, key, batch)
-        metrics["finite"].block_until_ready()
+        state = plateau.with_learning_rate(state, config.learning_rate)
+        state, metrics = step_function(state, key, batch, turns[step % len(turns)])
+        metrics["loss"].block_until_ready()
         if step == 0:
             compiled = time.monotonic()
         setting.stop.check()
     return compiled - begun, TIMED_STEPS / (time.monotonic() - compiled)
 
 
-def _in_turn(
-    step_function: Callable, config: Config, stage: "Stage", sources: "tuple[Source, ...]"
-) -> Callable:
-    """A step of one stage: the program with this stage's source and learning rate."""
+def _allowed(stage: "Stage", sources: "tuple[Source, ...]") -> "jax.Array | None":
+    """Which sources a teacher sees, whose program is that of all teachers."""
     import jax.numpy as jnp
 
-    from experiments import build
-    from qc_jax import training
-
-    allowed = None
-    if stage.group == "teachers":
-        allowed = jnp.asarray([source in stage.sources for source in sources])
-    schedule = build.learning_rate_of(config, stage)
-    assert callable(schedule)  # `_prepare` refuses a rate that stays
-
-    def step(state, key, batch):
-        rate = jnp.asarray(schedule(int(state.step)), jnp.float32)
-        return step_function(state, key, batch, training.Turn(allowed, rate))
-
-    return step
+    if stage.group != "teachers":
+        return None
+    return jnp.asarray([source in stage.sources for source in sources])
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -21,7 +22,7 @@ from experiments.signals import Stop
 from qc_jax import data, training
 from qc_jax.errors import CheckpointError, DivergedError
 from qc_jax.models import load_model
-from qc_jax.training import checkpoints
+from qc_jax.training import checkpoints, plateau
 
 SKIPPED_IN_A_ROW = 5
 """So many steps with a loss that is not finite end the training."""
@@ -87,6 +88,7 @@ def train_stage(
     console: Console,
     stop: Stop,
     step_function: Callable | None = None,
+    allowed: jax.Array | None = None,
     save_at: Callable[[int], bool] | None = None,
 ):
     """Trains from the last checkpoint, or from the start, to the end; returns the parameters.
@@ -99,7 +101,8 @@ def train_stage(
       frozen: networks that it learns from.
       console: for the progress line.
       stop: asked after every step.
-      step_function: `(state, key, batch) -> (state, metrics)`, where it is compiled already.
+      step_function: see `build.step_of`, where it is compiled already.
+      allowed: see `build.Fixed`.
       save_at: whether to save a checkpoint at a step; by default `config.checkpoint_every`.
 
     Raises:
@@ -112,8 +115,9 @@ def train_stage(
     # -- Step and state --------------------------------------------------------------------------
     mesh = training.data_mesh()
     if step_function is None:
-        heads = data.stacked_fractions(subjects)
-        step_function = build.step_of(config, stage, mesh, frozen, heads)
+        step_function = build.step_of(config, stage, mesh)
+    fixed = build.Fixed(frozen, data.stacked_fractions(subjects), allowed)
+    fixed = jax.device_put(fixed, training.replicated(mesh))
     if save_at is None:
         save_at = lambda step: step % config.checkpoint_every == 0  # noqa: E731
     task = frozen.task if config.start_from_task else None
@@ -156,19 +160,19 @@ def train_stage(
         Progress(*columns, console=console, disable=not hosts.is_first()) as progress,
     ):
         line = progress.add_task(name, total=steps, completed=first, numbers="compiling")
-        since, since_step, skipped = time.monotonic(), first, 0
+        since, since_step = time.monotonic(), first
         # While the first step is compiled nothing can be lost, but by the other processes.
         stop.at_stake = parts > 1
         for step in range(first + 1, steps + 1):
             batch = next(iterator)
             drawn = batch["subject"]
-            state, metrics = step_function(state, key, training.sharded(mesh, batch))
-            finite = bool(metrics.pop("finite"))  # from here on the step is done
+            rate = build.learning_rate_of(config, stage, step - 1)
+            state = plateau.with_learning_rate(state, rate)
+            state, metrics = step_function(state, key, training.sharded(mesh, batch), fixed)
+            # From here on the step is done.
+            skipped = int(optax.tree.get(state.optimiser, "notfinite_count"))
             stop.at_stake = True
-            if finite:
-                skipped = 0
-            else:
-                skipped += 1
+            if skipped:
                 scans = ", ".join(sorted({subjects[i].name for i in drawn}))
                 progress.console.print(f"{name}: no finite loss at step {step} ({scans}): skipped")
                 if skipped == SKIPPED_IN_A_ROW:

@@ -44,7 +44,7 @@ def undisturbed(tmp_path_factory):
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
-        (training, "make_train_step"),  # which is compiled next
+        (training, "train_step"),  # which is compiled next
         (checkpoints, "save"),
         (train, "load_params"),  # between the stages
         (evaluate, "score_scans"),
