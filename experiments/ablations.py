@@ -21,22 +21,34 @@ from experiments import command, presets, run, run_folder
 from qc_jax import files
 from qc_jax.errors import ConfigError
 
+DEMO = presets.PRESETS["demo"]
+
+
+def _student(**changes: Any) -> dict[str, Any]:
+    return {"student_loss": dataclasses.replace(DEMO.student_loss, **changes)}
+
+
 VARIANTS: dict[str, dict[str, Any]] = {
     "as shipped": {},
-    "frozen networks see the student's image": {"teacher_input": "same"},
-    "no L_grad": {"gradient_weight": 0.0},
-    "no L_SSIM": {"ssim_weight": 0.0},
-    "only the sum of the variances learnt": {"student_consistency_weight": 0.0},
-    "epsilon fixed": {"smallest_epsilon": 0.1},  # above the first: it is never halved
-    "L1 in the student, as in Eq. 7": {"student_consistency_norm": 1},
+    "frozen networks see the student's image": {
+        "sample": dataclasses.replace(DEMO.sample, teacher_input="same")
+    },
+    "no L_grad": _student(gradient_weight=0.0),
+    "no L_SSIM": _student(ssim_weight=0.0),
+    "only the sum of the variances learnt": _student(weight=0.0),
+    # Above the first: it is never halved.
+    "epsilon fixed": {"plateau": dataclasses.replace(DEMO.plateau, smallest_epsilon=0.1)},
+    "L1 in the student, as in Eq. 7": _student(norm=1),
     "absent sources as the teachers say": {"absent_source": "teacher"},
-    "variances compared, not their logs": {"student_consistency_of": "variance"},
+    "variances compared, not their logs": _student(consistency_of="variance"),
     "from random weights": {"start_from_task": False},
-    "no level head (instance norm alone)": {"level_head": False},
+    "no level head (instance norm alone)": {
+        "network": dataclasses.replace(DEMO.network, level_head=False)
+    },
 }
-"""Fields of the configuration that a variant changes, by what it is called; none in the first."""
+"""What a variant changes in the configuration of the demo, by what it is called; nothing in the
+first."""
 FIRST = next(iter(VARIANTS))
-_OF_LAYERS = {"level_head"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,9 +80,9 @@ def train_all(arguments: Arguments) -> None:
     found = {}
     for name in dict.fromkeys((FIRST, *arguments.variants)):
         folder = arguments.output_dir / folder_name(name)
-        if not folder.exists():
-            take_over(arguments.demo, folder, set(VARIANTS[name]))
         config = config_of(name, arguments.steps, arguments.draws)
+        if not folder.exists():
+            take_over(arguments.demo, folder, config)
         run.run(run.Arguments(config, "all", "demo", str(folder)))
         found[name] = summarise(folder)
         files.write_json(arguments.output_dir / "ablations.json", found)
@@ -82,16 +94,17 @@ def folder_name(variant: str) -> str:
     return "".join(c for c in variant.replace(" ", "_") if c.isalnum() or c == "_")
 
 
-def take_over(demo: Path, folder: Path, changed: set[str]) -> None:
-    """Begins the folder of a variant with the demo's task network and teachers.
+def take_over(demo: Path, folder: Path, config: presets.Config) -> None:
+    """Begins the folder of a variant with the demo's task network and teachers, unless its layers
+    are others.
 
     Raises:
       ConfigError: they are not trained yet.
     """
-    if changed & _OF_LAYERS:
+    if config.network != DEMO.network:
         return
     summary = run_folder.read_summary(demo)
-    if set(summary.get("teachers", {})) != set(presets.PRESETS["demo"].sources):
+    if set(summary.get("teachers", {})) != set(DEMO.sources):
         raise ConfigError(
             f"{demo} holds no task network with all teachers; train them with "
             f"`python -m experiments.run --stage=teachers --run-dir={demo}`"
@@ -110,7 +123,7 @@ def take_over(demo: Path, folder: Path, changed: set[str]) -> None:
 def config_of(variant: str, steps: int, draws: int) -> presets.Config:
     """The demo with students of this budget, and with what the variant changes."""
     return dataclasses.replace(
-        presets.PRESETS["demo"],
+        DEMO,
         evaluation_draws=draws,
         steps_student=steps,
         **VARIANTS[variant],

@@ -1,8 +1,11 @@
-"""From the configuration to what it describes: sources, network, training step, model."""
+"""From the configuration to what it describes: stages, network, training step, model."""
 
+import dataclasses
+import functools
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +13,14 @@ import numpy as np
 import optax
 
 from experiments import limits
-from experiments.presets import Config
-from qc_jax import data, training
+from experiments.presets import Config, LossConfig
+from qc_jax import data, losses, training
 from qc_jax.augment import ALL_SOURCES, Source
 from qc_jax.data import cache
 from qc_jax.errors import ConfigError
 from qc_jax.models import Description, Model
-from qc_jax.network import UNet, check_divisible
+from qc_jax.network import UNet, check_divisible, fresh_params
+from qc_jax.training import distillation, plateau, sparse
 
 
 def chosen_sources(config: Config) -> tuple[Source, ...]:
@@ -34,10 +38,53 @@ def chosen_sources(config: Config) -> tuple[Source, ...]:
     return tuple(source for source in ALL_SOURCES if source.name in config.sources)
 
 
-def sources_of(stage: str, sources: tuple[Source, ...]) -> tuple[Source, ...]:
-    """The sources whose variances the network of a stage predicts."""
-    name = stage.removeprefix("teachers/")
-    return sources if stage == "student" else tuple(s for s in sources if s.name == name)
+class Stage(NamedTuple):
+    """The training of one network.
+
+    Attributes:
+      group: all teachers are one group, with one number of steps.
+      name: the folder of its checkpoints.
+      sources: artefacts that it sees, whose variances its network predicts.
+      learns_from: names of the stages whose networks it learns from, the task network first.
+      steps: training steps.
+      loss: how its variances are compared to theirs; None for the task network, which has none.
+    """
+
+    group: Literal["task", "teachers", "student"]
+    name: str
+    sources: tuple[Source, ...]
+    learns_from: tuple[str, ...]
+    steps: int
+    loss: LossConfig | None
+
+
+def stages(config: Config) -> list[Stage]:
+    """The task network, one teacher for each source, the student: in the order of their training.
+
+    Raises:
+      ConfigError: see `chosen_sources`.
+    """
+    sources = chosen_sources(config)
+    task = Stage("task", "task", (), (), config.steps_task, None)
+    teachers = [
+        Stage(
+            "teachers",
+            f"teachers/{source.name}",
+            (source,),
+            (task.name,),
+            config.steps_teachers,
+            config.teacher_loss,
+        )
+        for source in sources
+    ]
+    names = (task.name, *(teacher.name for teacher in teachers))
+    student = Stage("student", "student", sources, names, config.steps_student, config.student_loss)
+    return [task, *teachers, student]
+
+
+def stage_named(config: Config, name: str) -> Stage:
+    """The stage of this name; StopIteration where there is none."""
+    return next(stage for stage in stages(config) if stage.name == name)
 
 
 def check(config: Config) -> None:
@@ -45,45 +92,38 @@ def check(config: Config) -> None:
     limits.check(config)
     chosen_sources(config)
     try:
-        check_divisible(config.patch, config.depth)
+        check_divisible(config.sample.patch, config.network.depth)
     except ValueError as error:
         raise ConfigError(f"--patch and --depth: {error}") from error
-    if any(p > n for p, n in zip(config.patch, config.field_of_view, strict=True)):
-        raise ConfigError(
-            f"--patch {config.patch} is larger than --field-of-view {config.field_of_view}"
-        )
+    patch, field_of_view = config.sample.patch, config.heads.field_of_view
+    if any(p > n for p, n in zip(patch, field_of_view, strict=True)):
+        raise ConfigError(f"--patch {patch} is larger than --field-of-view {field_of_view}")
 
 
 def network_of(config: Config, num_sources: int) -> UNet:
     """The network of a stage with so many sources."""
-    return UNet(
-        num_sources=num_sources,
-        base_features=config.base_features,
-        depth=config.depth,
-        level_head=config.level_head,
-        windows_per_scan=config.patches_per_scan,
-        dtype=jnp.dtype(config.precision),
-    )
+    return UNet(num_sources=num_sources, **dataclasses.asdict(config.network))
 
 
 def subjects_of(config: Config) -> list[data.Subject]:
     """All subjects of the data that a configuration names, see `data.load_subjects`."""
+    heads = config.heads
     return data.load_subjects(
-        config.data,
-        config.voxel_size,
-        config.field_of_view,
-        config.subjects,
+        heads.data,
+        heads.voxel_size,
+        heads.field_of_view,
+        heads.subjects,
         config.seed,
         cache.default_folder(),
-        config.grey_matter_labels,
+        heads.grey_matter_labels,
     )
 
 
 def wanted_split(config: Config, subjects: Sequence[data.Subject]) -> dict[str, list[str]]:
     """Names for train, validation and test, from the file that is named or by 80/10/10."""
     names = [subject.name for subject in subjects]
-    if config.split:
-        return data.read_split(Path(config.split), names)
+    if config.heads.split:
+        return data.read_split(Path(config.heads.split), names)
     return data.split_subjects(names, config.seed)
 
 
@@ -110,100 +150,108 @@ def model_of(config: Config, path: Path, params, sources: Sequence[Source]) -> M
     """A network with what scoring needs, not calibrated; `path` is where it may be written."""
     description = Description(
         sources=tuple(source.name for source in sources),
-        base_features=config.base_features,
-        depth=config.depth,
-        level_head=config.level_head,
-        patch=config.patch,
-        voxel_size=config.voxel_size,
-        field_of_view=config.field_of_view,
+        base_features=config.network.base_features,
+        depth=config.network.depth,
+        level_head=config.network.level_head,
+        patch=config.sample.patch,
+        voxel_size=config.heads.voxel_size,
+        field_of_view=config.heads.field_of_view,
     )
     return Model(path, "", description, params, {}, {})
 
 
-def plateau_of(config: Config) -> training.PlateauConfig:
-    """The plateau rule's part of the configuration."""
-    return training.PlateauConfig(
-        config.epsilon,
-        config.smallest_epsilon,
-        config.plateau_window,
-        config.plateau_patience,
-        config.plateau_threshold,
-    )
+class Fixed(NamedTuple):
+    """What the steps of a stage are given and never change.
+
+    Attributes:
+      frozen: the networks that it learns from.
+      heads: `(S, X, Y, Z, T)` uint8, tissue fractions from which images are drawn; None where the
+        batches hold images.
+      allowed: `(N,)` bool, which of the sources may appear: so a teacher of one source is trained
+        by the program of all teachers; None for all of them.
+    """
+
+    frozen: training.Frozen
+    heads: jax.Array | np.ndarray | None = None
+    allowed: jax.Array | None = None
 
 
-def steps_of(config: Config, stage: str) -> int:
-    """Training steps of a stage."""
-    if stage in ("task", "student"):
-        return config.steps_task if stage == "task" else config.steps_student
-    return config.steps_teachers
-
-
-def learning_rate_of(config: Config, stage: str) -> optax.ScalarOrSchedule:
-    """Of Adam in a stage: a number, or nnU-Net's polynomial decay."""
+def learning_rate_of(config: Config, stage: Stage, step: int) -> float:
+    """Of Adam at a step, from 0, before the plateau rule: a number, or nnU-Net's decay."""
     if not config.learning_rate_decay:
         return config.learning_rate
-    return optax.polynomial_schedule(config.learning_rate, 0.0, 0.9, steps_of(config, stage))
+    return config.learning_rate * (1.0 - step / stage.steps) ** 0.9
 
 
-def fresh_state(config: Config, stage: str, num_sources: int, task=None) -> training.TrainState:
-    """The state before the first step of a stage."""
-    return training.init_state(
-        stage_key(config, stage),
-        network_of(config, num_sources),
-        config.patch,
-        learning_rate_of(config, stage),
-        plateau_of(config),
-        task,
-    )
+def fresh_state(config: Config, stage: Stage, task=None) -> training.TrainState:
+    """The state before the first step of a stage; with `task`, the parameters of the task network,
+    it starts from them."""
+    network = network_of(config, len(stage.sources))
+    params = fresh_params(network, stage_key(config, stage.name), config.sample.patch)
+    if task is not None:
+        params = training.start_from(task, params)
+    return training.init_state(params, plateau.adam(config.learning_rate, config.plateau))
 
 
-def step_of(
-    config: Config,
-    stage: str,
-    mesh,
-    sources: tuple[Source, ...],
-    frozen: training.Frozen,
-    heads: np.ndarray | None,
-    shared: bool = False,
-):
-    """The compiled training step of a stage, see `training.make_train_step`; `shared` for one that
-    serves the networks of all sources, each of which has but one, see `training.Turn`."""
-    return training.make_train_step(
+def step_of(config: Config, stage: Stage, mesh, sources: tuple[Source, ...] | None = None):
+    """The compiled training step of a stage, `(state, key, batch, Fixed) -> (state, metrics)`; with
+    `sources`, one that serves all stages which see one of them, see `Fixed.allowed`."""
+    shown = stage.sources if sources is None else sources
+    return training.train_step(
         mesh,
-        network_of(config, 1 if shared else len(sources)),
-        sources,
-        frozen,
-        training.SampleConfig(
-            patch=config.patch,
-            patches=config.patches_per_scan,
-            candidates=config.patch_candidates,
-            artefact_rate=config.artefact_rate,
-            bias_field=config.bias_field,
-            rotation=config.rotation,
-            scaling=config.scaling,
-            flips=config.flips,
-            deformation=config.deformation,
-        ),
-        training.LossConfig(
-            warm_up=config.warm_up,
-            teacher_input=config.teacher_input,
-            consistency_of=(
-                config.student_consistency_of if frozen.teachers else config.consistency_of
-            ),
-            absent_source=config.absent_source,
-            consistency_norm=config.student_consistency_norm if frozen.teachers else 1,
-            consistency_weight=(
-                config.student_consistency_weight if frozen.teachers else config.consistency_weight
-            ),
-            gradient_weight=config.gradient_weight,
-            ssim_weight=config.ssim_weight,
-        ),
-        learning_rate_of(config, stage),
-        plateau_of(config),
-        heads,
+        _sampling(config, shown, with_teachers=stage.group == "student"),
+        _loss(config, stage),
+        plateau.adam(config.learning_rate, config.plateau),
     )
 
 
-def stage_key(config: Config, stage: str) -> jax.Array:
-    """Of everything random in a stage."""
-    return jax.random.fold_in(jax.random.key(config.seed), zlib.crc32(stage.encode()))
+def _sampling(config: Config, sources: tuple[Source, ...], with_teachers: bool):
+    """What is seen of a scan of the batch, or of one that is drawn from a head."""
+
+    def sample(key, scan, fixed: Fixed) -> training.Sample:
+        if fixed.heads is None:
+            image, labels = scan["image"], scan["labels"].astype(jnp.int32)
+        else:
+            key, scan_key = jax.random.split(key)
+            head = fixed.heads[scan["subject"]]
+            image, labels = training.make_scan(scan_key, head, config.sample.deformation)
+        return training.make_sample(
+            key, image, labels, sources, config.sample, with_teachers, fixed.allowed
+        )
+
+    return sample
+
+
+def _loss(config: Config, stage: Stage):
+    """The loss of a stage, with its epsilon and learning rate as metrics."""
+    network = network_of(config, len(stage.sources))
+    compare = _comparison(stage.loss) if stage.loss else losses.consistency
+    ask = {"zero": sparse.where_present, "teacher": sparse.everywhere}[config.absent_source]
+
+    def loss(params, samples, fixed: Fixed, state: training.TrainState):
+        epsilon = plateau.epsilon(config.plateau, state.optimiser)
+        segment: distillation.Segment = functools.partial(losses.combined_loss, epsilon=epsilon)
+        if stage.group == "task":
+            segment = distillation.warm_up(segment, state.step < config.warm_up)
+        value, metrics = training.stage_loss(
+            params, samples, network, fixed.frozen, segment, compare, ask
+        )
+        rate = optax.tree.get(state.optimiser, "learning_rate") * plateau.scale(state.optimiser)
+        return value, metrics | {"epsilon": epsilon, "learning_rate": rate}
+
+    return loss
+
+
+def _comparison(config: LossConfig) -> distillation.Compare:
+    """Eq. 7 as it is configured."""
+    function = {"variance": losses.consistency, "log_variance": losses.log_consistency}
+    consistency = function[config.consistency_of]
+    return lambda predicted, target: (
+        config.weight
+        * consistency(predicted, target, config.gradient_weight, config.ssim_weight, config.norm)
+    )
+
+
+def stage_key(config: Config, name: str) -> jax.Array:
+    """Of everything random in the stage of this name."""
+    return jax.random.fold_in(jax.random.key(config.seed), zlib.crc32(name.encode()))

@@ -39,8 +39,8 @@ def export(arguments: Arguments) -> None:
 
     config = run_folder.read_config(arguments.run_dir)
     build.check(config)
-    sources = build.chosen_sources(config)
-    params = train.load_params(config, arguments.run_dir, "student", len(sources), None)
+    student = build.stages(config)[-1]
+    params = train.load_params(config, arguments.run_dir, student, None)
     if params is None:
         raise CheckpointError(f"{arguments.run_dir} holds no student that is trained to its end")
     cache.use_compilation_cache()
@@ -49,10 +49,10 @@ def export(arguments: Arguments) -> None:
     split = data.read_split(arguments.run_dir / "splits.json", names)
     run_folder.check_data(arguments.run_dir, subjects)
     held_back = [subject for subject in subjects if subject.name in split["validation"]]
-    model = build.model_of(config, arguments.output, params, sources)
+    model = build.model_of(config, arguments.output, params, student.sources)
     # Other draws than those by which the run was judged.
     scored = evaluate.score_with_progress(
-        model, held_back, sources, arguments.draws, config.seed + 1
+        model, held_back, student.sources, arguments.draws, config.seed + 1
     )
     model = write_weights(config, model, scored)
     print(f"{model.path}: SHA-256 {model.sha256}, {model.path.stat().st_size / 2**20:.1f} MB")
@@ -74,13 +74,13 @@ def write_weights(config: Config, model, scored):
 
     training_facts = {
         "data": "label maps"
-        if config.data.startswith(("labels:", "packed:"))
+        if config.heads.data.startswith(("labels:", "packed:"))
         else "images with labels",
         "steps": f"task {config.steps_task}, each teacher {config.steps_teachers}, "
         f"student {config.steps_student}",
         "validation scans": len(scored),
     }
-    if not config.data:
+    if not config.heads.data:
         training_facts["data"] = "embedded population"
     several = len({scan.subject for scan in scored}) > 1
     known = calibration.fit(scored, model.description.sources) if several else {}

@@ -12,13 +12,14 @@ from qc_jax.errors import ConfigError
 
 _STEPS = (1, 10**9)
 _WEIGHT = (0, 1e6)
+NAMED_GROUPS = ("plateau", "teacher_loss", "student_loss")
+"""Groups whose name stands before that of their options."""
 RANGES: Mapping[str, tuple[float, float]] = {
     "artefact_rate": (0, 0.999),
     "base_features": (1, 4096),
     "batch_size": (1, 100_000),
     "bias_field": (0, 10),
     "checkpoint_every": _STEPS,
-    "consistency_weight": _WEIGHT,
     "deformation": (0, 100),
     "depth": (1, 12),
     "draws": (1, 100_000),
@@ -37,9 +38,9 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "patch": (1, 1024),
     "patch_candidates": (1, 10_000),
     "patches_per_scan": (1, 10_000),
-    "plateau_patience": _STEPS,
-    "plateau_threshold": (0, 0.999),
-    "plateau_window": _STEPS,
+    "patience": _STEPS,
+    "threshold": (0, 0.999),
+    "window": _STEPS,
     "process": (0, 10**6),
     "processes": (1, 10**6),
     "rotation": (0, 180),
@@ -55,12 +56,12 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "steps_task": _STEPS,
     "steps_teachers": _STEPS,
     "stops": (0, 10**6),
-    "student_consistency_weight": _WEIGHT,
     "subjects": (3, 100_000),
     "torchio_draws": (0, 100_000),
     "validation_heads": (1, 10**6),
     "voxel_size": (0.1, 20),
     "warm_up": (0, 10**9),
+    "weight": _WEIGHT,
 }
 """Least and largest, by the name of the option; a row of numbers has it for each of them."""
 
@@ -69,18 +70,35 @@ def check(arguments: Any, **others: tuple[float, float]) -> None:
     """Raises ConfigError for a number outside its range.
 
     Args:
-      arguments: a dataclass of options.
+      arguments: a dataclass of options, or of groups of them.
       others: ranges of options that have another one in this command.
     """
     ranges = {**RANGES, **others}
-    for field in dataclasses.fields(arguments):
-        value = getattr(arguments, field.name)
+    for path, value in leaves(arguments).items():
+        low, high = ranges.get(path[-1], (-math.inf, math.inf))
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, bool) or not isinstance(number, int | float):
                 continue
-            low, high = ranges.get(field.name, (-math.inf, math.inf))
             if not (math.isfinite(number) and low <= number <= high):
                 raise ConfigError(
-                    f"--{field.name.replace('_', '-')} {number}: choose a number from {low:g} to "
-                    f"{high:g}"
+                    f"{_option(path)} {number}: choose a number from {low:g} to {high:g}"
                 )
+
+
+def leaves(config: Any) -> dict[tuple[str, ...], Any]:
+    """The fields of a dataclass and of those that it holds, by the names on the way there."""
+    found: dict[tuple[str, ...], Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            found |= {(field.name, *path): leaf for path, leaf in leaves(value).items()}
+        else:
+            found[(field.name,)] = value
+    return found
+
+
+def _option(path: tuple[str, ...]) -> str:
+    """As on the command line."""
+    *groups, name = path
+    said = [group for group in groups if group in NAMED_GROUPS]
+    return f"--{'.'.join([*said, name]).replace('_', '-')}"

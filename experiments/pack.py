@@ -27,9 +27,9 @@ class Arguments:
     """Label maps with FreeSurfer's numbers."""
     output: Path
     """The .npz file."""
-    voxel_size: float = PRESETS["gpu"].voxel_size
+    voxel_size: float = PRESETS["gpu"].heads.voxel_size
     """Edge of a voxel, in mm."""
-    field_of_view: tuple[int, int, int] = PRESETS["gpu"].field_of_view
+    field_of_view: tuple[int, int, int] = PRESETS["gpu"].heads.field_of_view
     """Voxels of a whole scan."""
 
 

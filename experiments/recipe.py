@@ -22,8 +22,10 @@ from experiments.signals import Stop, stop_on_signal
 from qc_jax.errors import ConfigError
 
 if TYPE_CHECKING:
+    import jax
     from rich.console import Console
 
+    from experiments.build import Stage
     from qc_jax import data, training
     from qc_jax.augment import Source
 
@@ -42,7 +44,7 @@ class Arguments:
     set by the recipe, and --checkpoint-every is not used.
     """
 
-    config: tyro.conf.OmitArgPrefixes[Config]
+    config: Annotated[Config, tyro.conf.arg(name="")]
     minutes: float = 12.0
     """From the start of this command to its end, compilation included."""
     run_dir: Annotated[str, tyro.conf.arg(metavar="DIR")] = "runs/recipe"
@@ -71,7 +73,6 @@ def main(arguments: list[str] | None = None) -> int:
         started = time.monotonic()
         parsed = tyro.cli(Arguments, args=arguments, default=default, prog=prog)
         limits.check(parsed)
-        limits.check(parsed.config)
         with stop_on_signal() as stop:
             stop.deadline = started + 60.0 * parsed.minutes
             run(parsed, stop)
@@ -105,12 +106,10 @@ def _prepare(config: Config, folder: Path) -> "tuple[Config, list[data.Subject]]
 
     from experiments import build, run_folder
 
-    if not config.learning_rate_decay:
-        raise ConfigError("--no-learning-rate-decay: the recipe's rate falls to zero in each stage")
     if (folder / "config.json").exists():
         config = _with_steps(config, run_folder.read_config(folder))
     build.check(config)
-    with Console(stderr=True).status(f"reading {config.data or 'the embedded population'}"):
+    with Console(stderr=True).status(f"reading {config.heads.data or 'the embedded population'}"):
         subjects = build.subjects_of(config)
     if any(subject.fractions is None for subject in subjects):
         raise ConfigError("--data: the recipe needs label maps or the embedded population")
@@ -132,7 +131,7 @@ def _train(
     from rich.console import Console
 
     from experiments import build, train
-    from qc_jax import models, training
+    from qc_jax import models
 
     console = Console(stderr=True)
     sources = build.chosen_sources(config)
@@ -140,38 +139,36 @@ def _train(
     console.print(f"[bold]qc_jax[/] recipe of {minutes:g} minutes, {len(subjects)} heads, {folder}")
     stop.deadline -= time_box.KEPT_BACK / 4 * 60.0 * minutes
     end = stop.deadline - 3 * time_box.KEPT_BACK / 4 * 60.0 * minutes
-    teachers = [f"teachers/{source.name}" for source in sources]
     params: dict[str, Any] = {}
     programs: dict[str, Callable] = {}
-    for stage in ("task", *teachers, "student"):
-        group = time_box.group_of(stage)
-        frozen = training.Frozen(
-            None if stage == "task" else params["task"],
-            tuple(params[teacher] for teacher in teachers) if stage == "student" else (),
-        )
-        seen = build.sources_of(stage, sources)
-        params[stage] = train.load_params(config, folder, stage, len(seen), frozen)
-        if params[stage] is None:
-            if group not in programs:
-                programs[group], config = _program(config, group, frozen, setting, end)
-            params[stage] = train.train_stage(
+    for name in [stage.name for stage in build.stages(config)]:
+        stage = build.stage_named(config, name)
+        frozen = train.frozen_for(stage, params)
+        assert frozen is not None  # all stages before it are trained
+        found = train.load_params(config, folder, stage, frozen)
+        if found is None:
+            if stage.group not in programs:
+                programs[stage.group], config = _program(config, stage.group, frozen, setting, end)
+                stage = build.stage_named(config, name)  # its number of steps is known now
+            found = train.train_stage(
                 config,
                 folder,
                 stage,
                 subjects,
-                seen,
                 frozen,
                 console,
                 stop,
-                _in_turn(programs[group], config, stage, sources),
+                programs[stage.group],
+                _allowed(stage, sources),
                 time_box.every(SAVE_EVERY),
             )
+        params[stage.name] = found
         path = train.weights_of(folder, stage)
         if not path.with_suffix(".json").exists():
-            facts = {"learnt_from": train.digest(frozen), "steps": build.steps_of(config, stage)}
-            description = build.model_of(config, path, params[stage], seen).description
-            models.save_model(path, description, params[stage], facts, {})
-        shutil.rmtree(folder / stage, ignore_errors=True)
+            facts = {"learnt_from": train.digest(frozen), "steps": stage.steps}
+            description = build.model_of(config, path, found, stage.sources).description
+            models.save_model(path, description, found, facts, {})
+        shutil.rmtree(folder / stage.name, ignore_errors=True)
 
 
 # -- Programs and their time -----------------------------------------------------------------------
@@ -182,16 +179,13 @@ def _program(
 ) -> tuple[Callable, Config]:
     """The compiled step of a group of stages, and the configuration with its number of steps."""
     from experiments import build, run_folder
-    from qc_jax import data, files, training
+    from qc_jax import files, training
 
-    mesh = training.data_mesh()
-    sources = () if group == "task" else setting.sources
-    heads = data.stacked_fractions(setting.subjects)
-    step_function = build.step_of(
-        config, group, mesh, sources, frozen, heads, shared=group == "teachers"
-    )
+    stages = [stage for stage in build.stages(config) if stage.group == group]
+    sources = setting.sources if group == "teachers" else stages[0].sources
+    step_function = build.step_of(config, stages[0], training.data_mesh(), sources)
     setting.console.print(f"{group}: compiling")
-    seconds, speed = _time(step_function, config, group, frozen, setting)
+    seconds, speed = _time(step_function, config, stages, frozen, setting)
     path = setting.folder / "recipe.json"
     plan = run_folder.read_object(path) if path.exists() else {}
     told = f"{group}: compiled in {seconds:.0f} s, {speed:.2f} steps/s"
@@ -199,11 +193,10 @@ def _program(
         setting.console.print(told)
         return step_function, config
     longest = max([seconds, *(entry["compilation_seconds"] for entry in plan.values())])
-    left = end - time.monotonic()
-    number = len(setting.sources) if group == "teachers" else 1
-    share = time_box.seconds_for(group, left, longest)
-    steps = time_box.steps_for(share, speed, number)
-    setting.console.print(f"{told}: {steps} steps{' each' if number > 1 else ''} in {share:.0f} s")
+    share = time_box.seconds_for(group, end - time.monotonic(), longest)
+    steps = time_box.steps_for(share, speed, len(stages))
+    each = " each" if len(stages) > 1 else ""
+    setting.console.print(f"{told}: {steps} steps{each} in {share:.0f} s")
     fixed: dict[str, Any] = {f"steps_{group}": steps}
     config = dataclasses.replace(config, **fixed)
     # In this order: a group that is not in the plan is timed again.
@@ -216,7 +209,7 @@ def _program(
 def _time(
     step_function: Callable,
     config: Config,
-    group: str,
+    stages: "list[Stage]",
     frozen: "training.Frozen",
     setting: Setting,
 ) -> tuple[float, float]:
@@ -225,47 +218,36 @@ def _time(
 
     from experiments import build
     from qc_jax import data, training
+    from qc_jax.training import plateau
 
-    mesh = training.data_mesh()
-    number = {"task": 0, "teachers": 1}.get(group, len(setting.sources))
+    mesh, first = training.data_mesh(), stages[0]
     task = frozen.task if config.start_from_task else None
-    state = build.fresh_state(config, group, number, task)
+    state = build.fresh_state(config, first, task)
     state = jax.device_put(state, training.replicated(mesh))
-    key = jax.device_put(build.stage_key(config, group), training.replicated(mesh))
+    key = jax.device_put(build.stage_key(config, first.name), training.replicated(mesh))
     batches = data.batches(setting.subjects, config.batch_size * mesh.size, config.seed)
-    stages = [f"teachers/{s.name}" for s in setting.sources] if group == "teachers" else [group]
-    turns = [_in_turn(step_function, config, stage, setting.sources) for stage in stages]
+    heads = jax.device_put(data.stacked_fractions(setting.subjects), training.replicated(mesh))
+    turns = [build.Fixed(frozen, heads, _allowed(stage, setting.sources)) for stage in stages]
+    turns = jax.device_put(turns, training.replicated(mesh))
     begun, compiled = time.monotonic(), math.inf
     for step in range(1 + TIMED_STEPS):
         batch = training.sharded(mesh, next(batches))
-        state, metrics = turns[step % len(turns)](state, key, batch)
-        metrics["finite"].block_until_ready()
+        state = plateau.with_learning_rate(state, config.learning_rate)
+        state, metrics = step_function(state, key, batch, turns[step % len(turns)])
+        metrics["loss"].block_until_ready()
         if step == 0:
             compiled = time.monotonic()
         setting.stop.check()
     return compiled - begun, TIMED_STEPS / (time.monotonic() - compiled)
 
 
-def _in_turn(
-    step_function: Callable, config: Config, stage: str, sources: "tuple[Source, ...]"
-) -> Callable:
-    """A step of one stage: the program with this stage's source and learning rate."""
+def _allowed(stage: "Stage", sources: "tuple[Source, ...]") -> "jax.Array | None":
+    """Which sources a teacher sees, whose program is that of all teachers."""
     import jax.numpy as jnp
 
-    from experiments import build
-    from qc_jax import training
-
-    allowed = None
-    if time_box.group_of(stage) == "teachers":
-        allowed = jnp.asarray([f"teachers/{source.name}" == stage for source in sources])
-    schedule = build.learning_rate_of(config, stage)
-    assert callable(schedule)  # `_prepare` refuses a rate that stays
-
-    def step(state, key, batch):
-        rate = jnp.asarray(schedule(int(state.step)), jnp.float32)
-        return step_function(state, key, batch, training.Turn(allowed, rate))
-
-    return step
+    if stage.group != "teachers":
+        return None
+    return jnp.asarray([source in stage.sources for source in sources])
 
 
 if __name__ == "__main__":

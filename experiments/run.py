@@ -6,12 +6,12 @@ import importlib.metadata
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from experiments import command, limits
-from experiments.presets import PRESETS, Config, Stage
+from experiments.presets import PRESETS, Config, Until
 from experiments.signals import Stop, stop_on_signal
 from qc_jax.errors import ConfigError
 
@@ -24,8 +24,8 @@ class Arguments:
     where it stopped.
     """
 
-    config: tyro.conf.OmitArgPrefixes[Config]
-    stage: Stage = "all"
+    config: Annotated[Config, tyro.conf.arg(name="")]
+    stage: Until = "all"
     """What to do: task, then teachers (one for each source), then student; evaluate measures what
     is there once more."""
     preset: Literal["demo", "gpu", "paper"] = "demo"
@@ -64,7 +64,6 @@ def parse(arguments: list[str]) -> Arguments:
 def run(arguments: Arguments) -> None:
     """Does what the arguments say."""
     limits.check(arguments)
-    limits.check(arguments.config)
     if arguments.process >= arguments.processes:
         raise ConfigError(
             f"--process {arguments.process}: they are counted from 0 to {arguments.processes - 1}"
@@ -116,15 +115,14 @@ def _run(arguments: Arguments, stop: Stop) -> None:
     print(f"summary: {folder / 'summary.json'}   figures: {folder / 'figures'}")
 
 
-def _run_stages(last: Stage, config: Config, folder: Path, subjects, console, stop) -> None:
+def _run_stages(last: Until, config: Config, folder: Path, subjects, console, stop) -> None:
     """Trains and evaluates all stages up to the last, as far as that was not done before."""
     import jax
 
     from experiments import build, hosts, machine, run_folder, train
-    from qc_jax import files, training
+    from qc_jax import files
 
     started = time.monotonic()
-    sources = build.chosen_sources(config)
     wanted_split = build.wanted_split(config, subjects)
 
     def keep():
@@ -137,44 +135,34 @@ def _run_stages(last: Stage, config: Config, folder: Path, subjects, console, st
         name: [subject for subject in subjects if subject.name in members]
         for name, members in split.items()
     }
-    if config.deformation and any(subject.fractions is None for subject in subjects):
+    if config.sample.deformation and any(subject.fractions is None for subject in subjects):
         raise ConfigError(
-            f"{config.data} holds images, and only label maps and the embedded population can be "
-            "deformed: use --deformation=0"
+            f"{config.heads.data} holds images, and only label maps and the embedded population "
+            "can be deformed: use --deformation=0"
         )
     console.print("subjects: " + ", ".join(f"{len(v)} {k}" for k, v in part.items()))
 
-    wanted = ["task"]
-    if last in ("teachers", "student", "all", "evaluate"):
-        wanted += [f"teachers/{source.name}" for source in sources]
-    if last in ("student", "all", "evaluate"):
-        wanted += ["student"]
-
-    params, worked = {}, False
-    for stage in wanted:
-        seen = build.sources_of(stage, sources)
-        learnt_from = [params["task"]] if stage != "task" else []
-        if stage == "student":
-            learnt_from += [params[f"teachers/{source.name}"] for source in sources]
-        frozen = None
-        if all(p is not None for p in learnt_from):
-            frozen = training.Frozen(*learnt_from[:1], teachers=tuple(learnt_from[1:]))
-        params[stage] = train.load_params(config, folder, stage, len(seen), frozen)
-        if params[stage] is None and last != "evaluate":
+    groups = {"task": ("task",), "teachers": ("task", "teachers")}
+    params: dict[str, Any] = {}
+    worked = False
+    for stage in build.stages(config):
+        if last in groups and stage.group not in groups[last]:
+            continue
+        frozen = train.frozen_for(stage, params)
+        params[stage.name] = train.load_params(config, folder, stage, frozen)
+        if params[stage.name] is None and frozen is not None and last != "evaluate":
             begun = time.monotonic()
-            params[stage] = train.train_stage(
-                config, folder, stage, part["train"], seen, frozen, console, stop
+            params[stage.name] = train.train_stage(
+                config, folder, stage, part["train"], frozen, console, stop
             )
-            console.print(f"{stage} trained in {time.monotonic() - begun:.0f} s")
+            console.print(f"{stage.name} trained in {time.monotonic() - begun:.0f} s")
         if hosts.any_of(stop.requested):
             stop.end()
-        if params[stage] is None or jax.process_count() > 1:
+        if params[stage.name] is None or jax.process_count() > 1:
             continue
-        if last == "evaluate" or not _evaluated(folder, stage):
+        if last == "evaluate" or not _measured(run_folder.read_summary(folder), stage):
             worked = True
-            _evaluate(
-                config, folder, stage, params[stage], part["validation"], sources, console, stop
-            )
+            _evaluate(config, folder, stage, params[stage.name], part["validation"], console, stop)
     if not any(p is not None for p in params.values()):
         raise ConfigError(
             f"{folder} holds no trained network; train one with --stage=task, teachers or all"
@@ -193,16 +181,15 @@ def _run_stages(last: Stage, config: Config, folder: Path, subjects, console, st
         files.write_json(folder / "summary.json", summary)
 
 
-def _evaluated(folder: Path, stage: str) -> bool:
-    from experiments import run_folder
+def _measured(summary: dict, stage) -> dict:
+    """What a summary holds of a stage, empty where it was not evaluated."""
+    if stage.group != "teachers":
+        return summary.get(stage.group, {})
+    (source,) = stage.sources
+    return summary.get("teachers", {}).get(source.name, {})
 
-    entry = run_folder.read_summary(folder)
-    for part in stage.split("/"):
-        entry = entry.get(part, {})
-    return bool(entry)
 
-
-def _evaluate(config, folder, stage, params, subjects, sources, console, stop) -> None:
+def _evaluate(config, folder, stage, params, subjects, console, stop) -> None:
     """Measures one network, adds it to the summary and draws its pictures."""
     import jax
     import numpy as np
@@ -212,18 +199,18 @@ def _evaluate(config, folder, stage, params, subjects, sources, console, stop) -
     from qc_jax.scoring import preview, scan
 
     begun = time.monotonic()
-    seen = build.sources_of(stage, sources)
+    seen = stage.sources
     model = build.model_of(config, folder / "student.safetensors", params, seen)
-    with console.status(f"{stage}: scoring {len(subjects)} validation subjects"):
+    with console.status(f"{stage.name}: scoring {len(subjects)} validation subjects"):
         # The student's scores are calibrated, which has to be done as it will score.
-        overlap = scan.OVERLAP if stage == "student" else config.overlap
+        overlap = scan.OVERLAP if stage.group == "student" else config.overlap
         scored = evaluate.score_scans(
             model, subjects, seen, config.evaluation_draws, config.seed, overlap, stop.check
         )
     summary = run_folder.read_summary(folder)
-    if stage == "task":
+    if stage.group == "task":
         summary["task"] = {"dice": evaluate.mean_dice(scored)}
-    elif stage == "student":
+    elif stage.group == "student":
         summary["student"] = {
             "dice": evaluate.mean_dice(scored),
             "auc": {
@@ -251,21 +238,22 @@ def _evaluate(config, folder, stage, params, subjects, sources, console, stop) -
     (folder / "figures").mkdir(exist_ok=True)
     _, clean, labels = next(data.clean_scans(subjects[:1], config.seed))
     key = jax.random.key(config.seed)
-    if stage == "task":
+    if stage.group == "task":
+        sources = build.chosen_sources(config)
         preview.plot_artefacts(folder / "figures" / "artefacts.png", clean, sources, key)
     images = {"clean": clean}
     images |= {s.name: np.asarray(augment.corrupt(key, clean, s, 0.75)) for s in seen}
     rows = [
-        (title, image, scan.measure(model, scan.on_grid(image, config.voxel_size)).prediction)
+        (title, image, scan.measure(model, scan.on_grid(image, config.heads.voxel_size)).prediction)
         for title, image in images.items()
     ]
     figures.plot_predictions(
-        folder / "figures" / f"{stage.replace('/', '_')}.png",
+        folder / "figures" / f"{stage.name.replace('/', '_')}.png",
         rows,
         ["task", *(s.name for s in seen)],
         labels,
     )
-    console.print(f"{stage} evaluated in {time.monotonic() - begun:.0f} s")
+    console.print(f"{stage.name} evaluated in {time.monotonic() - begun:.0f} s")
 
 
 def _print_table(summary: dict, console) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments import limits
 from experiments.presets import Config
 from qc_jax import data, files
 from qc_jax.errors import ConfigError
@@ -23,15 +24,15 @@ def claim(folder: Path, config: Config) -> None:
     """Makes the folder for this configuration, or checks that it is already its own.
 
     Raises:
-      ConfigError: the folder belongs to another configuration; says which fields differ.
+      ConfigError: the folder belongs to another configuration, says which fields differ, or to
+        another version of this package.
       OutputError: it cannot be written.
     """
     path = folder / "config.json"
-    wanted = json.loads(json.dumps(dataclasses.asdict(config)))
     if path.exists():
-        _check_same(folder, read_object(path), wanted)
+        _check_same(folder, read_config(folder), config)
     else:
-        files.write_json(path, wanted)
+        files.write_json(path, dataclasses.asdict(config))
 
 
 def read_config(folder: Path) -> Config:
@@ -43,16 +44,27 @@ def read_config(folder: Path) -> Config:
     path = folder / "config.json"
     if not path.exists():
         raise ConfigError(f"{path} is missing; name a run folder")
-    found = read_object(path)
-    default = dataclasses.asdict(Config())
-    if set(found) != set(default):
-        names = ", ".join(sorted(set(found) ^ set(default)))
-        raise ConfigError(f"{path} is of another version or damaged: {names} differ")
-    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
-    wrong = [name for name, value in fields.items() if not _is_like(value, default[name])]
-    if wrong:
-        raise ConfigError(f"{path} is damaged: {wrong[0]} is {found[wrong[0]]!r}")
-    return Config(**fields)
+    return _read_record(path, read_object(path), Config())
+
+
+def _read_record(path: Path, found: Mapping[str, Any], default: Any) -> Any:
+    """A dataclass from a JSON object of its fields, each like that of `default`."""
+    names = {field.name for field in dataclasses.fields(default)}
+    if set(found) != names:
+        raise ConfigError(
+            f"{path} cannot be read: it is damaged, or of another version of this package "
+            f"({', '.join(sorted(set(found) ^ names)[:5])} differ); choose another --run-dir"
+        )
+    values = {}
+    for name in names:
+        like, value = getattr(default, name), found[name]
+        if dataclasses.is_dataclass(like) and isinstance(value, dict):
+            values[name] = _read_record(path, value, like)
+            continue
+        values[name] = tuple(value) if isinstance(value, list) else value
+        if not _is_like(values[name], like):
+            raise ConfigError(f"{path} is damaged: {name} is {value!r}")
+    return type(default)(**values)
 
 
 def _is_like(value: Any, default: Any) -> bool:
@@ -64,11 +76,12 @@ def _is_like(value: Any, default: Any) -> bool:
     return type(value) is type(default) or (type(default) is float and type(value) is int)
 
 
-def _check_same(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+def _check_same(folder: Path, found: Config, wanted: Config) -> None:
+    there, here = limits.leaves(found), limits.leaves(wanted)
     differing = [
-        f"{name} is {found.get(name, 'missing')!r} there and {wanted.get(name, 'missing')!r} here"
-        for name in sorted({*found, *wanted})
-        if found.get(name, dataclasses.MISSING) != wanted.get(name, dataclasses.MISSING)
+        f"{'.'.join(path)} is {there[path]!r} there and {here[path]!r} here"
+        for path in here
+        if there[path] != here[path]
     ]
     if differing:
         raise ConfigError(

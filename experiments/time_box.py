@@ -17,11 +17,6 @@ SLOWER = 1.5
 """So many times the longest compilation so far is put aside for each that is to come."""
 
 
-def group_of(stage: str) -> str:
-    """The group to which `task`, `teachers/<source>` or `student` belongs."""
-    return stage.partition("/")[0]
-
-
 def seconds_for(group: str, left: float, compilation: float) -> float:
     """Seconds of steps for a group whose program is compiled.
 

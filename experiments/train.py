@@ -3,39 +3,53 @@
 import hashlib
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from experiments import build, hosts, run_folder
+from experiments.build import Stage
 from experiments.curves import open_curves
 from experiments.presets import Config
 from experiments.signals import Stop
 from qc_jax import data, training
-from qc_jax.augment import Source
 from qc_jax.errors import CheckpointError, DivergedError
 from qc_jax.models import load_model
-from qc_jax.training import checkpoints
+from qc_jax.training import checkpoints, plateau
 
 SKIPPED_IN_A_ROW = 5
 """So many steps with a loss that is not finite end the training."""
 
 
-def load_params(
-    config: Config, folder: Path, stage: str, num_sources: int, frozen: training.Frozen | None
-):
+def frozen_for(stage: Stage, params: Mapping[str, Any]) -> training.Frozen | None:
+    """The networks that a stage learns from, or None where one of them is not there.
+
+    Args:
+      stage: that learns.
+      params: by the names of the stages before it; None for one that is not trained.
+    """
+    if not stage.learns_from:
+        return training.Frozen()
+    task, *teachers = [params[name] for name in stage.learns_from]
+    if any(found is None for found in (task, *teachers)):
+        return None
+    return training.Frozen(task, tuple(teachers))
+
+
+def load_params(config: Config, folder: Path, stage: Stage, frozen: training.Frozen | None):
     """Parameters of a stage that is trained to its end, or None.
 
     Args:
       config: of the run.
       folder: of the run.
-      stage: `task`, `teachers/<source>` or `student`.
-      num_sources: of its network.
+      stage: whose parameters are asked for.
       frozen: networks that it has to have learnt from; None where they are not there to compare.
 
     Raises:
@@ -47,20 +61,20 @@ def load_params(
         if frozen is not None:
             _check_learnt_from(written, model.training, frozen)
         return jax.tree.map(jnp.asarray, model.params)
-    if not (folder / stage).is_dir():
+    if not (folder / stage.name).is_dir():
         return None
-    with checkpoints.open_manager(folder / stage) as manager:
-        if manager.latest_step() != build.steps_of(config, stage):
+    with checkpoints.open_manager(folder / stage.name) as manager:
+        if manager.latest_step() != stage.steps:
             return None
-        like = jax.eval_shape(lambda: build.fresh_state(config, stage, num_sources))
+        like = jax.eval_shape(lambda: build.fresh_state(config, stage))
         sharding = training.replicated(training.data_mesh())
         like = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), like
         )
         state, saved = checkpoints.restore(manager, like)
     if frozen is not None:
-        _check_learnt_from(folder / stage, saved, frozen)
-    if int(state.step) != build.steps_of(config, stage):
+        _check_learnt_from(folder / stage.name, saved, frozen)
+    if int(state.step) != stage.steps:
         return None
     return _on_this_process(state.params)
 
@@ -68,13 +82,13 @@ def load_params(
 def train_stage(
     config: Config,
     folder: Path,
-    stage: str,
+    stage: Stage,
     subjects: Sequence[data.Subject],
-    sources: tuple[Source, ...],
     frozen: training.Frozen,
     console: Console,
     stop: Stop,
     step_function: Callable | None = None,
+    allowed: jax.Array | None = None,
     save_at: Callable[[int], bool] | None = None,
 ):
     """Trains from the last checkpoint, or from the start, to the end; returns the parameters.
@@ -82,13 +96,13 @@ def train_stage(
     Args:
       config: of the run.
       folder: of the run.
-      stage: `task`, `teachers/<source>` or `student`: also the folder of its checkpoints.
+      stage: to train.
       subjects: to train on.
-      sources: artefacts that this stage sees.
       frozen: networks that it learns from.
       console: for the progress line.
       stop: asked after every step.
-      step_function: `(state, key, batch) -> (state, metrics)`, where it is compiled already.
+      step_function: see `build.step_of`, where it is compiled already.
+      allowed: see `build.Fixed`.
       save_at: whether to save a checkpoint at a step; by default `config.checkpoint_every`.
 
     Raises:
@@ -97,39 +111,40 @@ def train_stage(
       CheckpointError: the checkpoints are damaged, or of other networks.
       OutputError: a checkpoint cannot be written.
     """
-    steps = build.steps_of(config, stage)
+    name, steps = stage.name, stage.steps
     # -- Step and state --------------------------------------------------------------------------
     mesh = training.data_mesh()
     if step_function is None:
-        heads = data.stacked_fractions(subjects)
-        step_function = build.step_of(config, stage, mesh, sources, frozen, heads)
+        step_function = build.step_of(config, stage, mesh)
+    fixed = build.Fixed(frozen, data.stacked_fractions(subjects), allowed)
+    fixed = jax.device_put(fixed, training.replicated(mesh))
     if save_at is None:
         save_at = lambda step: step % config.checkpoint_every == 0  # noqa: E731
     task = frozen.task if config.start_from_task else None
-    state = build.fresh_state(config, stage, len(sources), task)
+    state = build.fresh_state(config, stage, task)
     state = jax.device_put(state, training.replicated(mesh))
     # Made on all devices: `device_put` takes no typed key to those of other processes.
     everywhere = jax.jit(
         build.stage_key, static_argnums=(0, 1), out_shardings=training.replicated(mesh)
     )
-    key = everywhere(config, stage)
-    stage_seed = (config.seed + zlib.crc32(stage.encode())) % 2**31
+    key = everywhere(config, name)
+    stage_seed = (config.seed + zlib.crc32(name.encode())) % 2**31
     part, parts = jax.process_index(), jax.process_count()
     batch_size = config.batch_size * mesh.size // parts
     iterator = data.batches(subjects, batch_size, stage_seed, part, parts)
 
     # -- Checkpoint ------------------------------------------------------------------------------
-    manager = checkpoints.open_manager(folder / stage)
+    manager = checkpoints.open_manager(folder / name)
     restored = checkpoints.restore(manager, state)
     learnt_from = digest(frozen)
     if restored is not None:
         state, saved = restored
-        _check_learnt_from(folder / stage, saved, frozen)
+        _check_learnt_from(folder / stage.name, saved, frozen)
         iterator.set_state(saved["iterator"])
     first = int(state.step)
     metrics_path = folder / "metrics.jsonl"
     if hosts.is_first():
-        run_folder.forget_metrics_after(metrics_path, stage, first)
+        run_folder.forget_metrics_after(metrics_path, name, first)
 
     # -- Loop ------------------------------------------------------------------------------------
     columns = (
@@ -141,39 +156,39 @@ def train_stage(
     )
     with (
         manager,
-        open_curves(folder / "tensorboard" / stage, hosts.is_first()) as curves,
+        open_curves(folder / "tensorboard" / name, hosts.is_first()) as curves,
         Progress(*columns, console=console, disable=not hosts.is_first()) as progress,
     ):
-        line = progress.add_task(stage, total=steps, completed=first, numbers="compiling")
-        since, since_step, skipped = time.monotonic(), first, 0
+        line = progress.add_task(name, total=steps, completed=first, numbers="compiling")
+        since, since_step = time.monotonic(), first
         # While the first step is compiled nothing can be lost, but by the other processes.
         stop.at_stake = parts > 1
         for step in range(first + 1, steps + 1):
             batch = next(iterator)
             drawn = batch["subject"]
-            state, metrics = step_function(state, key, training.sharded(mesh, batch))
-            finite = bool(metrics.pop("finite"))  # from here on the step is done
+            rate = build.learning_rate_of(config, stage, step - 1)
+            state = plateau.with_learning_rate(state, rate)
+            state, metrics = step_function(state, key, training.sharded(mesh, batch), fixed)
+            # From here on the step is done.
+            skipped = int(optax.tree.get(state.optimiser, "notfinite_count"))
             stop.at_stake = True
-            if finite:
-                skipped = 0
-            else:
-                skipped += 1
-                names = ", ".join(sorted({subjects[i].name for i in drawn}))
-                progress.console.print(f"{stage}: no finite loss at step {step} ({names}): skipped")
+            if skipped:
+                scans = ", ".join(sorted({subjects[i].name for i in drawn}))
+                progress.console.print(f"{name}: no finite loss at step {step} ({scans}): skipped")
                 if skipped == SKIPPED_IN_A_ROW:
                     raise DivergedError(
-                        f"{stage}: the loss was not finite in {skipped} steps in a row, the last "
-                        f"with {names}; the last checkpoint is good: look at these scans, or try "
-                        "a smaller --learning-rate or a larger --epsilon in a new --run-dir"
+                        f"{name}: the loss was not finite in {skipped} steps in a row, the last "
+                        f"with {scans}; the last checkpoint is good: look at these scans, or try "
+                        "a smaller --learning-rate or a larger --plateau.epsilon in a new --run-dir"
                     )
             if step % config.log_every == 0 or step == steps:
-                record = {name: float(value) for name, value in metrics.items()}
+                record = {metric: float(value) for metric, value in metrics.items()}
                 speed = (step - since_step) / (time.monotonic() - since)
                 since, since_step = time.monotonic(), step
                 if hosts.is_first():
                     run_folder.append_metrics(
                         metrics_path,
-                        {"stage": stage, "step": step, "steps_per_second": speed, **record},
+                        {"stage": name, "step": step, "steps_per_second": speed, **record},
                     )
                 curves.add(record, step)
                 numbers = (
@@ -185,7 +200,7 @@ def train_stage(
                     and not console.is_terminal
                     and step % (5 * config.log_every) == 0
                 ):
-                    console.print(f"{stage} {step}/{steps}  {numbers}")
+                    console.print(f"{name} {step}/{steps}  {numbers}")
             stopped = hosts.any_of(stop.requested)
             if save_at(step) or step == steps or stopped:
                 position = {"iterator": iterator.get_state(), "learnt_from": learnt_from}
@@ -196,9 +211,9 @@ def train_stage(
     return _on_this_process(state.params)
 
 
-def weights_of(folder: Path, stage: str) -> Path:
+def weights_of(folder: Path, stage: Stage) -> Path:
     """The file of a stage's final weights, in a run whose checkpoints had to be small."""
-    return folder / "weights" / f"{stage}.safetensors"
+    return folder / "weights" / f"{stage.name}.safetensors"
 
 
 def _on_this_process(params):

@@ -2,7 +2,7 @@
 
 Logits are `(..., K)` float, labels `(...)` int in [0, K), variances `(...)` positive.  Losses per
 voxel keep the shape of the labels, the caller takes the mean; the terms of Eq. 7 compare whole maps
-`(B, X, Y, Z)` and return one number.
+`(..., X, Y, Z)` and return one number.
 """
 
 import chex
@@ -78,7 +78,7 @@ def consistency(
     """Eq. 7: L1 + L_grad + 0.1 L_SSIM between two maps of uncertainty.
 
     Args:
-      predicted: `(B, X, Y, Z)`.
+      predicted: `(..., X, Y, Z)`.
       target: the same shape, from the frozen network.
       gradient_weight: 1 in the paper.
       ssim_weight: 0.1 in the paper.
@@ -88,9 +88,8 @@ def consistency(
       A scalar, 0 for equal maps.
 
     Raises:
-      AssertionError: the shapes differ or are not `(B, X, Y, Z)`.
+      AssertionError: the shapes differ.
     """
-    chex.assert_rank([predicted, target], 4)
     chex.assert_equal_shape([predicted, target])
     return (
         jnp.mean(jnp.abs(predicted - target) ** norm)
@@ -99,10 +98,26 @@ def consistency(
     )
 
 
+def log_consistency(
+    predicted: jax.Array,
+    target: jax.Array,
+    gradient_weight: float = 1.0,
+    ssim_weight: float = SSIM_WEIGHT,
+    norm: int = 2,
+) -> jax.Array:
+    """`consistency` of the logarithms of two variances, where the large ones do not rule.
+
+    The target is held above `uncertainty.VARIANCE_FLOOR`, not the prediction: that one keeps its
+    gradient.
+    """
+    held = jnp.maximum(target, uncertainty.VARIANCE_FLOOR)
+    return consistency(jnp.log(predicted), jnp.log(held), gradient_weight, ssim_weight, norm)
+
+
 def gradient_loss(predicted: jax.Array, target: jax.Array) -> jax.Array:
     """L_grad: L1 of the differences between neighbouring voxels, summed over the three axes."""
     difference = predicted - target
-    along = [jnp.mean(jnp.abs(jnp.diff(difference, axis=axis))) for axis in (1, 2, 3)]
+    along = [jnp.mean(jnp.abs(jnp.diff(difference, axis=axis))) for axis in (-3, -2, -1)]
     return jnp.sum(jnp.stack(along))
 
 
@@ -111,9 +126,7 @@ def ssim_loss(predicted: jax.Array, target: jax.Array) -> jax.Array:
     return 1.0 - jnp.mean(ssim(predicted, target))
 
 
-def ssim(
-    predicted: jax.Array, target: jax.Array, dynamic_range: float | jax.Array = 1.0
-) -> jax.Array:
+def ssim(predicted: jax.Array, target: jax.Array) -> jax.Array:
     """Simplified structural similarity: a uniform window of 3x3x3 voxels.
 
     The constants are those of Wang et al. (2004), c1 = (0.01 L)^2 and c2 = (0.03 L)^2, with the
@@ -121,14 +134,13 @@ def ssim(
     are.  Moments are those of the population (divided by 27), over windows wholly inside.
 
     Args:
-      predicted: `(B, X, Y, Z)`.
+      predicted: `(..., X, Y, Z)`.
       target: the same shape.
-      dynamic_range: L.
 
     Returns:
-      `(B, X - 2, Y - 2, Z - 2)`, within [-1, 1].
+      `(..., X - 2, Y - 2, Z - 2)`, within [-1, 1].
     """
-    c1, c2 = (0.01 * dynamic_range) ** 2, (0.03 * dynamic_range) ** 2
+    c1, c2 = 0.01**2, 0.03**2
     mean_p, mean_t = _mean_3x3x3(predicted), _mean_3x3x3(target)
     var_p = _mean_3x3x3(predicted * predicted) - mean_p * mean_p
     var_t = _mean_3x3x3(target * target) - mean_t * mean_t
@@ -139,7 +151,7 @@ def ssim(
 
 
 def _mean_3x3x3(x: jax.Array) -> jax.Array:
-    for axis in (1, 2, 3):
+    for axis in (-3, -2, -1):
         size = x.shape[axis] - 2
         first, middle, last = (jax.lax.slice_in_dim(x, k, k + size, axis=axis) for k in range(3))
         x = (first + middle + last) / 3.0

@@ -42,8 +42,6 @@ class UNet(nn.Module):
       source_head: takes the log-variances of the sources from a `SourceHead`, at the scale of cells
         of 4 mm and with what the k-space of the scan says, and adds one of its values to the
         task's.  Needs the level head.
-      windows_per_scan: so many windows in a row of a batch are of one scan, and what they have in
-        common stands for the scan where `scan_levels` are not given.
       dtype: of the features and the arithmetic between them; parameters, statistics and both heads
         stay float32.
     """
@@ -54,7 +52,6 @@ class UNet(nn.Module):
     depth: int = 5
     level_head: bool = False
     source_head: bool = False
-    windows_per_scan: int = 1
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -69,9 +66,10 @@ class UNet(nn.Module):
 
         Args:
           image: `(B, X, Y, Z, 1)`, float32 in [0, 1].
-          scan_spectrum: `(B, spectrum.SCAN_SIZE)` or of one scan without B, of the scan that each
-            window is of; by default the windows are scans.
-          scan_levels: `(C,)`, the mean over all windows of the scan of their `window_levels`.
+          scan_spectrum: `(S, spectrum.SCAN_SIZE)` of S scans, of which there are B / S windows in
+            a row each, or `(spectrum.SCAN_SIZE,)`; by default the windows are scans.
+          scan_levels: `(C,)`, the mean over all windows of the scan of their `window_levels`; by
+            default over those that are there, where there are S scans.
           evidence: for the source head, of the scan that each window is of; none by default.
 
         Returns:
@@ -160,11 +158,15 @@ class UNet(nn.Module):
         window = jnp.concatenate([jnp.mean(levels, axis=(1, 2, 3)), spectra], axis=-1)
         self.sow("intermediates", "local_levels", levels)
         self.sow("intermediates", "levels", window)
-        if scan_levels is None:
-            together = window.reshape(-1, self.windows_per_scan, window.shape[-1])
-            scan_levels = jnp.repeat(jnp.mean(together, axis=1), self.windows_per_scan, axis=0)
         if scan_spectrum is None:
             scan_spectrum = spectrum.describe_scan(image[..., 0])
+        scans = len(scan_spectrum) if scan_spectrum.ndim == 2 else len(window)
+        each = len(window) // scans
+        if scan_levels is None:
+            together = window.reshape(scans, each, window.shape[-1])
+            scan_levels = jnp.repeat(jnp.mean(together, axis=1), each, axis=0)
+        if scan_spectrum.ndim == 2:
+            scan_spectrum = jnp.repeat(scan_spectrum, each, axis=0)
         parts = [window, scan_levels, scan_spectrum]
         parts = [jnp.broadcast_to(part, (len(window), part.shape[-1])) for part in parts]
         head = LevelHead(1 + self.num_sources, name="level")
@@ -208,11 +210,30 @@ def fresh_params(network: UNet, key: jax.Array, window: Sequence[int]) -> Any:
     As `network.init`, but ten times as fast on a CPU, where the random numbers of every layer take
     XLA seconds to optimise and no time to draw.
     """
-    image = jnp.zeros((network.windows_per_scan, *window, 1))
+    image = jnp.zeros((1, *window, 1))
     if isinstance(key, jax.core.Tracer):  # part of a larger program, which is compiled as a whole
         return network.init(key, image)
     init = jax.jit(network.init, compiler_options={"xla_backend_optimization_level": 0})
     return init(key, image)
+
+
+def apply_to_scans(
+    network: UNet, params: Any, windows: jax.Array, scan_spectrum: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The network over W windows of each of S scans; what these have in common stands for the scan.
+
+    Args:
+      network: whose `apply` is called, on all windows side by side.
+      params: of it.
+      windows: `(S, W, X, Y, Z, 1)`.
+      scan_spectrum: `(S, spectrum.SCAN_SIZE)`.
+
+    Returns:
+      Logits `(S, W, X, Y, Z, K)` and log-variances `(S, W, X, Y, Z, 1 + N)`.
+    """
+    together = network.apply(params, windows.reshape(-1, *windows.shape[2:]), scan_spectrum)
+    logits, log_variance = (x.reshape(*windows.shape[:2], *x.shape[1:]) for x in together)
+    return logits, log_variance
 
 
 def window_levels(network: UNet, params: Any, image: jax.Array) -> jax.Array:

@@ -44,8 +44,3 @@ def variance_from_entropy(entropy: chex.Array) -> jax.Array:
     differences between scans mean something, as the paper takes them.
     """
     return jnp.exp(2.0 * entropy) / (2.0 * jnp.pi * jnp.e)
-
-
-def entropy_from_variance(variance: chex.Array) -> jax.Array:
-    """Inverse of `variance_from_entropy`; variance > 0."""
-    return 0.5 * jnp.log(2.0 * jnp.pi * jnp.e * variance)

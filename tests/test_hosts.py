@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import run, train
+from experiments import build, run, train
 from experiments.faults.training import TINY
 
 
@@ -34,7 +34,7 @@ def run_on_two(folder, *arguments) -> list[tuple[int, str]]:
 
 def weights(folder):
     config = run.parse([f"--run-dir={folder}", *TINY]).config
-    return train.load_params(config, folder, "task", 0, None)
+    return train.load_params(config, folder, build.stage_named(config, "task"), None)
 
 
 @pytest.mark.slow

@@ -94,6 +94,22 @@ def test_eq_7_against_numpy():
     assert losses.consistency(a, a) == pytest.approx(0, abs=1e-5)
 
 
+def test_logarithms_are_compared_above_the_floor():
+    rng = np.random.default_rng(0)
+    a, b = rng.uniform(0.02, 2, size=(2, 2, 6, 7, 8)).astype(np.float32)
+    squares = np.mean((np.log(a) - np.log(b)) ** 2)
+    assert losses.log_consistency(a, b, 0.0, 0.0) == pytest.approx(squares, rel=1e-5)
+    nothing, floor = jnp.zeros_like(a), jnp.full_like(a, 0.01)
+    assert losses.log_consistency(a, nothing) == losses.log_consistency(a, floor)
+    assert float(jnp.abs(jax.grad(losses.log_consistency)(floor / 2, nothing)).max()) > 0
+
+
+def test_eq_7_of_patches_of_scans_is_that_of_patches():
+    a, b = np.random.default_rng(0).uniform(size=(2, 2, 3, 5, 6, 7)).astype(np.float32)
+    flat = float(losses.consistency(a.reshape(6, 5, 6, 7), b.reshape(6, 5, 6, 7)))
+    assert losses.consistency(a, b) == pytest.approx(flat, rel=1e-6)
+
+
 def test_shapes_that_do_not_fit_are_refused():
     with pytest.raises(AssertionError):
         losses.consistency(jnp.zeros((1, 4, 4, 4)), jnp.zeros((1, 4, 4, 5)))

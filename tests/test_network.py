@@ -62,17 +62,18 @@ def test_only_the_level_head_sees_the_contrast_of_the_window():
 def test_windows_of_one_scan_share_their_levels():
     windows = jax.random.uniform(jax.random.key(0), (4, 8, 8, 8, 1))
     windows *= jnp.array([1.0, 0.5, 0.2, 0.1])[:, None, None, None, None]
-    together = UNet(1, base_features=4, depth=2, level_head=True, windows_per_scan=2)
-    params = network.fresh_params(together, jax.random.key(1), (8, 8, 8))
-    levels = window_levels(together, params, windows)
-    alone = together.clone(windows_per_scan=1)
-    by_pairs = apply(together, params, windows)[1]
-    for first in (0, 2):
-        pair = slice(first, first + 2)
-        spectra = spectrum.describe_scan(windows[pair, ..., 0])
-        expected = apply(alone, params, windows[pair], spectra, levels[pair].mean(axis=0))[1]
-        np.testing.assert_allclose(by_pairs[pair], expected, atol=1e-6)
-    assert float(jnp.abs(by_pairs - apply(alone, params, windows)[1]).max()) > 1e-4
+    net = UNet(1, base_features=4, depth=2, level_head=True)
+    params = network.fresh_params(net, jax.random.key(1), (8, 8, 8))
+    levels = window_levels(net, params, windows)
+    pairs = windows.reshape(2, 2, 8, 8, 8, 1)
+    spectra = spectrum.describe_scan(pairs[:, 0, ..., 0])
+    by_pairs = network.apply_to_scans(net, params, pairs, spectra)[1]
+    for scan in (0, 1):
+        of_scan = levels[2 * scan : 2 * scan + 2].mean(axis=0)
+        expected = apply(net, params, pairs[scan], spectra[scan], of_scan)[1]
+        np.testing.assert_allclose(by_pairs[scan], expected, atol=1e-6)
+    apart = apply(net, params, windows)[1].reshape(by_pairs.shape)
+    assert float(jnp.abs(by_pairs - apart).max()) > 1e-4
 
 
 def test_fresh_parameters_are_those_of_flax():

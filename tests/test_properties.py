@@ -1,7 +1,7 @@
 """What holds for every input, tried by hypothesis on many."""
 
-import dataclasses
-import json
+import tempfile
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +10,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments import presets, run
-from qc_jax import augment
+from experiments import presets, run, run_folder
+from qc_jax import augment, training
 from qc_jax.augment import ALL_SOURCES
 from qc_jax.scoring.conform import conform, to_grid
 
@@ -92,15 +92,13 @@ def test_a_configuration_comes_back_from_the_command_line_and_from_json(
     flip = "--flips" if flips else "--no-flips"
     given_options = [f"--seed={seed}", f"--learning-rate={rate!r}", f"--teacher-input={view}", flip]
     config = run.parse([*given_options, "--sources", *sources]).config
-    expected = dataclasses.replace(
-        presets.Config(),
+    expected = presets.Config(
         seed=seed,
         learning_rate=rate,
-        teacher_input=view,
-        flips=flips,
+        sample=training.SampleConfig(flips=flips, teacher_input=view),
         sources=tuple(sources),
     )
     assert config == expected
-    stored = json.loads(json.dumps(dataclasses.asdict(config)))
-    tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
-    assert presets.Config(**tuples) == config
+    with tempfile.TemporaryDirectory() as folder:
+        run_folder.claim(Path(folder), config)
+        assert run_folder.read_config(Path(folder)) == config

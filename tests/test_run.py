@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import qc_jax
-from experiments import build, export, presets, run, run_folder, train
+from experiments import build, export, limits, presets, run, run_folder, train
 from qc_jax import data, files, training
 from qc_jax.augment import SOURCES
 from qc_jax.errors import ConfigError
@@ -67,9 +67,9 @@ def finished(tmp_path_factory):
     return folder
 
 
-def params_of(folder, stage, num_sources):
+def params_of(folder, name):
     config = run.parse(["--run-dir=unused", *TINY]).config
-    return train.load_params(config, folder, stage, num_sources, None)
+    return train.load_params(config, folder, build.stage_named(config, name), None)
 
 
 def test_all_stages_leave_their_results(finished):
@@ -96,7 +96,7 @@ def test_the_student_can_be_scored_with(finished):
     model = qc_jax.load_model(finished)
     assert model.description.sources == ("noise", "blur")
     assert set(model.calibration["severity"]) == {"noise", "blur"}
-    trained = params_of(finished, "student", 2)
+    trained = params_of(finished, "student")
     jax.tree.map(np.testing.assert_array_equal, model.params, trained)
 
 
@@ -169,11 +169,9 @@ def test_stopped_and_resumed_equals_never_stopped(finished, tmp_path, monkeypatc
     yesterday = time.time() - 86_400
     monkeypatch.setattr(time, "time", lambda: yesterday)  # the clock may jump
     assert run.main(arguments) == 0
-    for name, sources in (("task", 0), ("teachers/noise", 1), ("student", 2)):
+    for name in ("task", "teachers/noise", "student"):
         jax.tree.map(
-            np.testing.assert_array_equal,
-            params_of(tmp_path, name, sources),
-            params_of(finished, name, sources),
+            np.testing.assert_array_equal, params_of(tmp_path, name), params_of(finished, name)
         )
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     steps = [(line["stage"], line["step"]) for line in lines]
@@ -261,7 +259,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(
     assert run.main(["--stage=task", f"--run-dir={copy}", *TINY]) == 0
     assert "copy/task/6 is damaged" in caplog.text
     jax.tree.map(
-        np.testing.assert_array_equal, params_of(copy, "task", 0), params_of(finished, "task", 0)
+        np.testing.assert_array_equal, params_of(copy, "task"), params_of(finished, "task")
     )
 
 
@@ -287,8 +285,8 @@ def test_a_student_of_another_teacher_is_refused(finished, tmp_path, capsys):
 def test_a_run_folder_can_be_moved_and_packed(finished, tmp_path):
     archive = shutil.make_archive(str(tmp_path / "packed"), "tar", finished)
     subprocess.run(["tar", "-xf", archive, "--one-top-level=moved"], cwd=tmp_path, check=True)
-    moved = params_of(tmp_path / "moved", "student", 2)
-    jax.tree.map(np.testing.assert_array_equal, moved, params_of(finished, "student", 2))
+    moved = params_of(tmp_path / "moved", "student")
+    jax.tree.map(np.testing.assert_array_equal, moved, params_of(finished, "student"))
 
 
 def test_checkpoints_are_ordered_by_step_whatever_the_clock_said(finished, tmp_path, monkeypatch):
@@ -300,9 +298,9 @@ def test_checkpoints_are_ordered_by_step_whatever_the_clock_said(finished, tmp_p
     with monkeypatch.context() as patch:
         patch.setenv("TZ", "Pacific/Kiritimati")
         time.tzset()
-        found = params_of(copy, "task", 0)
+        found = params_of(copy, "task")
     time.tzset()
-    jax.tree.map(np.testing.assert_array_equal, found, params_of(finished, "task", 0))
+    jax.tree.map(np.testing.assert_array_equal, found, params_of(finished, "task"))
 
 
 def test_one_run_at_a_time_in_a_folder(finished, capsys):
@@ -361,7 +359,7 @@ def test_a_scan_without_finite_values_is_skipped_and_named(finished, tmp_path, m
     arguments = ["--stage=task", *TINY]
     assert run.main([f"--run-dir={tmp_path / 'one'}", *arguments]) == 0
     assert re.search(r"no finite loss at step 4 \(.*\): skipped", capsys.readouterr().err)
-    params = params_of(tmp_path / "one", "task", 0)
+    params = params_of(tmp_path / "one", "task")
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
 
     seen.clear()
@@ -393,8 +391,8 @@ def test_a_full_disk_leaves_the_last_checkpoint(finished, tmp_path):
     assert run.main(arguments) == 0
     jax.tree.map(
         np.testing.assert_array_equal,
-        params_of(tmp_path, "task", 0),
-        params_of(finished, "task", 0),
+        params_of(tmp_path, "task"),
+        params_of(finished, "task"),
     )
 
 
@@ -415,35 +413,47 @@ def test_help_explains_every_field_and_needs_no_jax():
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
     )
     assert done.returncode == 0, done.stderr
-    for field in presets.Config.__dataclass_fields__:
-        assert f"--{field.replace('_', '-')}" in done.stdout
-    assert len(re.findall(r"\(default", done.stdout)) > len(presets.Config.__dataclass_fields__)
+    fields = limits.leaves(presets.Config())
+    for *_, field in fields:
+        assert re.search(rf"(--|\.){field.replace('_', '-')}[ ,]", done.stdout), field
+    assert len(re.findall(r"\(default", done.stdout)) > len(fields)
+    for group in ("heads", "sample", "network", "plateau", "teacher-loss", "student-loss"):
+        assert f" {group} options " in done.stdout
 
 
 @pytest.mark.parametrize("preset", ["gpu", "paper"])
-@pytest.mark.parametrize("stage", ["task", "teachers/noise", "student"])
-def test_one_step_of_the_large_presets_has_the_right_shapes(preset, stage):
+@pytest.mark.parametrize("name", ["task", "teachers/noise", "student"])
+def test_one_step_of_the_large_presets_has_the_right_shapes(preset, name):
     """Traced, not run: a step of `paper` takes minutes on a CPU."""
     config = presets.PRESETS[preset]
-    sources = {"task": (), "teachers/noise": SOURCES[1:2], "student": SOURCES}[stage]
-    fresh = lambda n: jax.eval_shape(lambda: build.fresh_state(config, "task", n))  # noqa: E731
-    state, task, teacher = fresh(len(sources)), fresh(0).params, fresh(1).params
-    key = jax.random.key(0)
+    stage = build.stage_named(config, name)
+    fresh = lambda stage: jax.eval_shape(lambda: build.fresh_state(config, stage))  # noqa: E731
+    params = {stage.name: fresh(stage).params for stage in build.stages(config)}
+    frozen, key = train.frozen_for(stage, params), jax.random.key(0)
 
-    def step(state, task, teacher, batch):
-        frozen = training.Frozen()
-        if stage != "task":
-            teachers = (teacher,) * len(sources) if stage == "student" else ()
-            frozen = training.Frozen(task, teachers)
+    def step(state, frozen, batch):
         mesh = training.data_mesh(1)
-        return build.step_of(config, stage, mesh, sources, frozen, None)(state, key, batch)
+        return build.step_of(config, stage, mesh, frozen, None)(state, key, batch)
 
-    shape = (config.batch_size, *config.field_of_view)
+    shape = (config.batch_size, *config.heads.field_of_view)
     batch = {
         "image": jax.ShapeDtypeStruct(shape, np.float32),
         "labels": jax.ShapeDtypeStruct(shape, np.int8),
         "index": jax.ShapeDtypeStruct(shape[:1], np.int32),
     }
-    after, metrics = jax.eval_shape(step, state, task, teacher, batch)
+    state = fresh(stage)
+    after, metrics = jax.eval_shape(step, state, frozen, batch)
     assert jax.tree.map(lambda x: x.shape, after) == jax.tree.map(lambda x: x.shape, state)
     assert metrics["loss"].shape == ()
+
+
+def test_the_stages_are_the_task_network_the_teachers_and_the_student():
+    stages = build.stages(presets.PRESETS["demo"])
+    teachers = [f"teachers/{name}" for name in ("spike", "noise", "blur", "wrap")]
+    assert [stage.name for stage in stages] == ["task", *teachers, "student"]
+    task, spike, *_, student = stages
+    assert task.sources == () and task.learns_from == () and task.loss is None
+    assert [source.name for source in spike.sources] == ["spike"]
+    assert spike.learns_from == ("task",) and spike.steps == 700
+    assert student.learns_from == ("task", *teachers) and student.sources == SOURCES
+    assert student.loss == presets.LossConfig(consistency_of="log_variance", norm=2)

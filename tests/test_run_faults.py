@@ -1,6 +1,5 @@
 """Runs whose data, machine, folder or options are not what they should be."""
 
-import dataclasses
 import json
 import os
 import shutil
@@ -8,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Literal, get_origin
 
 import nibabel as nib
 import numpy as np
@@ -48,12 +46,10 @@ def call(capsys, folder, *more) -> tuple[int, str]:
 def test_every_number_of_the_configuration_has_a_range():
     for preset in presets.PRESETS.values():
         limits.check(preset)
-    for field in dataclasses.fields(presets.Config):
-        value = field.default
+    for (*_, name), value in limits.leaves(presets.Config()).items():
         numbers = value if isinstance(value, tuple) else (value,)
-        plain = get_origin(field.type) is not Literal
-        if plain and all(type(n) in (int, float) for n in numbers):
-            assert field.name in limits.RANGES, field.name
+        if name != "norm" and all(type(n) in (int, float) for n in numbers):  # it is 1 or 2
+            assert name in limits.RANGES, name
 
 
 @pytest.mark.parametrize(
@@ -61,11 +57,13 @@ def test_every_number_of_the_configuration_has_a_range():
     [
         "--voxel-size 0", "--voxel-size -3", "--voxel-size nan", "--voxel-size inf",
         "--checkpoint-every 0", "--checkpoint-every -1", "--log-every 0", "--seed -1",
-        f"--seed {10**30}", "--learning-rate 0", "--learning-rate nan", "--epsilon -1",
+        f"--seed {10**30}", "--learning-rate 0", "--learning-rate nan", "--plateau.epsilon -1",
         "--subjects 0", "--steps-task 0", "--depth 0", "--depth 99", "--patch 0 8 8",
         "--field-of-view -16 20 16", "--overlap 1", "--artefact-rate 1", "--rotation inf",
-        "--deformation -1", "--ssim-weight nan", "--plateau-window 0", "--evaluation-draws 0",
-        "--grey-matter-labels 0", "--process 1", "--processes 0", "--run-dir=", "--batch-size 0",
+        "--deformation -1", "--student-loss.ssim-weight nan", "--plateau.window 0",
+        "--evaluation-draws 0",
+        "--grey-matter-labels 0", "--process 1", "--processes 0", "--run-dir=",
+        "--batch-size 0",
         "--warm-up -1",
     ],
 )  # fmt: skip
@@ -206,10 +204,11 @@ def test_fields_that_are_missing_or_wrong_are_one_sentence(copy, capsys, name, c
 @pytest.mark.parametrize(
     "change",
     [
-        lambda c: c.pop("depth"), lambda c: c.update(depth="two"), lambda c: c.update(depth=True),
-        lambda c: c.update(voxel_size=-12.0), lambda c: c.update(patch=[8, 8]),
+        lambda c: c["network"].pop("depth"), lambda c: c["network"].update(depth="two"),
+        lambda c: c["network"].update(depth=True), lambda c: c.update(network=2),
+        lambda c: c["heads"].update(voxel_size=-12.0), lambda c: c["sample"].update(patch=[8, 8]),
         lambda c: c.update(more=1), lambda c: c.update(sources="noise"),
-        lambda c: c.update(seed=1.5), lambda c: c.update(field_of_view=[16, None, 16]),
+        lambda c: c.update(seed=1.5), lambda c: c["heads"].update(field_of_view=[16, None, 16]),
     ],
 )  # fmt: skip
 def test_a_damaged_configuration_is_not_exported(copy, capsys, change):
@@ -268,6 +267,13 @@ def test_every_end_has_its_code_and_a_sentence(capsys, monkeypatch, error, code,
     monkeypatch.setenv("QC_JAX_DEBUG", "1")
     command.exit_code_of(raising(error))
     assert ("Traceback" in capsys.readouterr().err) == (code == UNFORESEEN)
+
+
+def test_a_configuration_of_an_earlier_version_is_one_sentence(copy, capsys):
+    """There all fields stood side by side."""
+    (copy / "config.json").write_text(json.dumps({"data": "", "depth": 3, "patch": [8, 8, 8]}))
+    code, line = call(capsys, copy)
+    assert code == 2 and "of another version of this package" in line and "--run-dir" in line
 
 
 def test_a_configuration_is_like_its_default(task):

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import evaluate, run, signals, train
+from experiments import build, evaluate, run, signals, train
 from experiments.faults.training import TINY as TWO_LEVELS
 from experiments.signals import StoppedError, stop_on_signal
 from qc_jax import training
@@ -30,7 +30,7 @@ def test_the_first_signal_is_remembered_and_the_second_does_not_wait(number, cod
 
 def task_of(folder):
     config = run.parse([f"--run-dir={folder}", *TINY]).config
-    return train.load_params(config, folder, "task", 0, None)
+    return train.load_params(config, folder, build.stage_named(config, "task"), None)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def undisturbed(tmp_path_factory):
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
-        (training, "make_train_step"),  # which is compiled next
+        (training, "train_step"),  # which is compiled next
         (checkpoints, "save"),
         (train, "load_params"),  # between the stages
         (evaluate, "score_scans"),

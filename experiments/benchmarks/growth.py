@@ -1,6 +1,7 @@
 """How the cost of a training step grows, with exponents fitted on the logarithms."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,11 +9,12 @@ import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
+import optax
 from matplotlib.ticker import NullLocator
 
 from experiments.benchmarks.measure import in_fresh_process, seconds
-from qc_jax import augment, training
-from qc_jax.network import UNet
+from qc_jax import augment, losses, training
+from qc_jax.network import UNet, fresh_params
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,39 +48,41 @@ def step_seconds(
     all_sources = tuple(
         dataclasses.replace(augment.SOURCES[i % 4], name=f"source_{i}") for i in range(sources)
     )
-    patch = (edge, edge, edge)
-    plateau = training.PlateauConfig()
     network = UNet(num_sources=sources, base_features=features, depth=3)
+    config = training.SampleConfig(patch=(edge, edge, edge))
 
-    def state_of(seed, sources):
+    def params_of(seed, sources):
         net = network.clone(num_sources=sources)
-        return training.init_state(jax.random.key(seed), net, patch, 1e-3, plateau)
+        return fresh_params(net, jax.random.key(seed), config.patch)
 
     nets = training.Frozen()
     if sources and frozen:
-        teachers = tuple(state_of(1 + i, 1).params for i in range(sources))
-        nets = training.Frozen(state_of(0, 0).params, teachers)
-    mesh = training.data_mesh(devices)
-    step = training.make_train_step(
-        mesh,
-        network,
-        all_sources,
-        nets,
-        training.SampleConfig(patch=patch),
-        training.LossConfig(),
-        1e-3,
-        plateau,
-    )
+        teachers = tuple(params_of(1 + i, 1) for i in range(sources))
+        nets = training.Frozen(params_of(0, 0), teachers)
+
+    def sample(key, scan, nets):
+        return training.make_sample(
+            key, scan["image"], scan["labels"], all_sources, config, bool(nets.teachers)
+        )
+
+    def loss(params, samples, nets, state):
+        segment = functools.partial(losses.combined_loss, epsilon=0.05)
+        return training.stage_loss(params, samples, network, nets, segment)
+
+    mesh, optimiser = training.data_mesh(devices), optax.adam(1e-3)
+    step = training.train_step(mesh, sample, loss, optimiser)
     image = jax.random.uniform(jax.random.key(0), (batch, edge, edge, edge))
     data = {
         "image": image,
-        "labels": (image > 0.5).astype(jnp.int8),
+        "labels": (image > 0.5).astype(jnp.int32),
         "index": jnp.arange(batch, dtype=jnp.int32),
     }
-    held = [jax.device_put(state_of(9, sources), training.replicated(mesh))]
+    state = training.init_state(params_of(9, sources), optimiser)
+    held = [jax.device_put(state, training.replicated(mesh))]
+    nets = jax.device_put(nets, training.replicated(mesh))
 
     def call():
-        held[0], metrics = step(held[0], jax.random.key(1), data)
+        held[0], metrics = step(held[0], jax.random.key(1), data, nets)
         return metrics["loss"]
 
     call(), call()

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments import run, train
+from experiments import build, run, train
 from qc_jax.training import checkpoints
 
 # fmt: off
@@ -27,7 +27,6 @@ TINY = (
 """All three stages in a few seconds."""
 _STRIKES = 2
 """The second hits a run that goes on where the first left it."""
-_STAGES = {"task": 0, "teachers/noise": 1, "teachers/blur": 1, "student": 2}
 
 
 def disturb(
@@ -124,7 +123,7 @@ def _weights(folder: Path) -> dict[str, Any]:
     """The parameters of every stage that is trained."""
     config = run.parse([f"--run-dir={folder}", *TINY]).config
     return {
-        stage: train.load_params(config, folder, stage, num_sources, None)
-        for stage, num_sources in _STAGES.items()
-        if (folder / stage).is_dir()
+        stage.name: train.load_params(config, folder, stage, None)
+        for stage in build.stages(config)
+        if (folder / stage.name).is_dir()
     }

@@ -1,30 +1,31 @@
-"""Training: what each stage learns, one sharded step for all, the plateau rule, checkpoints."""
+"""Training: what a stage sees and minimises, one sharded step, the plateau rule, checkpoints."""
 
-from qc_jax.training.plateau import PlateauConfig
-from qc_jax.training.stages import Frozen, LossConfig, Sample, SampleConfig, make_sample, stage_loss
+from qc_jax.configs import PlateauConfig, SampleConfig
+from qc_jax.training.distillation import Frozen, stage_loss, start_from
+from qc_jax.training.samples import Sample, View, make_sample, make_scan
 from qc_jax.training.step import (
     TrainState,
-    Turn,
     data_mesh,
     init_state,
-    make_train_step,
     replicated,
     sharded,
+    train_step,
 )
 
 __all__ = [
     "Frozen",
-    "LossConfig",
     "PlateauConfig",
     "Sample",
     "SampleConfig",
     "TrainState",
-    "Turn",
+    "View",
     "data_mesh",
     "init_state",
     "make_sample",
-    "make_train_step",
+    "make_scan",
     "replicated",
     "sharded",
     "stage_loss",
+    "start_from",
+    "train_step",
 ]

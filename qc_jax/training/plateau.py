@@ -4,30 +4,14 @@ The rule is `optax.contrib.reduce_on_plateau`.  The one number `scale` of its st
 learning rate = base * scale, epsilon = first epsilon * scale.
 """
 
-import dataclasses
+from typing import Any
 
 import jax
+import numpy as np
 import optax
 from optax import contrib
 
-
-@dataclasses.dataclass(frozen=True)
-class PlateauConfig:
-    """When a loss counts as no longer falling.
-
-    Attributes:
-      epsilon: the first epsilon of Eq. 4.
-      smallest_epsilon: halving stops once epsilon is below this.
-      window: steps whose mean loss is one observation.
-      patience: observations without improvement before halving.
-      threshold: relative improvement that counts.
-    """
-
-    epsilon: float = 0.05
-    smallest_epsilon: float = 1e-3
-    window: int = 100
-    patience: int = 5
-    threshold: float = 1e-3
+from qc_jax.configs import PlateauConfig
 
 
 def plateau_rule(config: PlateauConfig) -> optax.GradientTransformationExtraArgs:
@@ -44,6 +28,27 @@ def plateau_rule(config: PlateauConfig) -> optax.GradientTransformationExtraArgs
     )
 
 
-def epsilon(config: PlateauConfig, state: contrib.ReduceLROnPlateauState) -> jax.Array:
-    """The epsilon of Eq. 4 that belongs to a state of the rule."""
-    return config.epsilon * state.scale
+def adam(learning_rate: float, config: PlateauConfig) -> optax.GradientTransformationExtraArgs:
+    """Adam under the plateau rule; `update` takes the loss as `value`.
+
+    A gradient that is not finite changes nothing: the state's `notfinite_count` says of how many
+    steps in a row.  The rate is a number of the state, see `with_learning_rate`.
+    """
+    rate = optax.inject_hyperparams(optax.scale_by_learning_rate)(learning_rate)
+    steps = optax.chain(optax.scale_by_adam(), rate, plateau_rule(config))
+    return optax.apply_if_finite(steps, max_consecutive_errors=2**31 - 1)
+
+
+def with_learning_rate(state: Any, learning_rate: float) -> Any:
+    """A state that holds one of `adam`, at this rate from now on, before the plateau rule."""
+    return optax.tree.set(state, learning_rate=np.float32(learning_rate))
+
+
+def scale(state: Any) -> jax.Array:
+    """What the rule has left of learning rate and epsilon, of a state that holds one of it."""
+    return optax.tree.get(state, "ReduceLROnPlateauState").scale
+
+
+def epsilon(config: PlateauConfig, state: Any) -> jax.Array:
+    """The epsilon of Eq. 4 that belongs to a state that holds one of the rule."""
+    return config.epsilon * scale(state)
