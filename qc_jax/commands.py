@@ -20,6 +20,12 @@ class _Common:
     """Run folder or .safetensors weights; the model in the package by default."""
     sources: tuple[str, ...] = ()
     """Sources whose maps are written; all by default. Scores and causes always are of all."""
+    keep_dice: float = 0.85
+    """Predicted Dice from which on a scan is kept for measuring grey matter."""
+    drop_dice: float = 0.75
+    """Predicted Dice below which a scan is dropped; 0 drops none."""
+    keep_volume_error: float = 0.05
+    """Error of the volume up to which a scan is kept, as a share of the volume."""
     time_limit: float = 900.0
     """Seconds that one scan may take before it is refused."""
     memory_limit: float = 0.0
@@ -68,6 +74,9 @@ class Study(_Common):
     """Reconstructions (rec-) to score; all by default."""
     bids_filter_file: str = ""
     """JSON that chooses by any entity, as fMRIPrep takes it: {"t1w": {"session": "01"}}."""
+    may_lose: float | None = None
+    """Group level: drop at most this share of the scored scans, the worst first and none that is
+    kept, in the place of --drop-dice."""
     iqm_dir: str = ""
     """Group level: also write the scores as MRIQC writes its metrics, a JSON file for each scan in
     this folder."""
@@ -118,12 +127,13 @@ def run(arguments: list[str]) -> int:
 def _score(arguments: Score) -> int:
     if not arguments.scans:
         raise ConfigError("no scan is given; name NIfTI files: qc-jax score SCAN...")
+    rule = _rule(arguments)
     from qc_jax.scoring import group, jobs, record
 
     output = arguments.output_dir
     records = _score_jobs(jobs.plain_jobs(arguments.scans), output, arguments)
     with group.alone(output):
-        reports = group.update_group(output, records)
+        reports = group.update_group(output, records, rule)
     if len(records) == 1 and records[0]["status"] == record.SCORED:
         reports.insert(0, output / f"{records[0]['name']}.html")
     for report in reports:
@@ -141,6 +151,8 @@ def _study(arguments: Study) -> int:
         )
     if arguments.analysis_level == "group":
         return _group(arguments)
+    if arguments.may_lose is not None:
+        raise ConfigError("--may-lose is for the group level, which knows all scans of the study")
     wanted = bids.selection(
         arguments.participant_label,
         arguments.session_id,
@@ -160,8 +172,9 @@ def _study(arguments: Study) -> int:
 
 
 def _group(arguments: Study) -> int:
-    from qc_jax.scoring import group, iqms, ownership
+    from qc_jax.scoring import decision, group, iqms, ownership
 
+    rule = _rule(arguments)
     output, folder = arguments.output_dir, arguments.iqm_dir
     ownership.check_folder(output)
     records = group.chosen(
@@ -171,10 +184,13 @@ def _group(arguments: Study) -> int:
         arguments.suffix,
     )
     participants = group.read_participants(arguments.bids_dir)
+    if arguments.may_lose is not None:
+        dices = [made["predicted_dice"] for made in records if "predicted_dice" in made]
+        rule = decision.losing_at_most(arguments.may_lose, dices, rule)
     if folder:
         iqms.check(Path(folder), output, records)
     with group.alone(output):
-        reports = group.write_group(output, records, participants)
+        reports = group.write_group(output, records, participants, rule)
     for text in group.warnings(records, participants):
         note(f"warning: {text}")
     for report in reports:
@@ -182,6 +198,12 @@ def _group(arguments: Study) -> int:
     if folder:
         note(f"metrics of {iqms.write_iqms(Path(folder), records)} scans: {folder}")
     return 0
+
+
+def _rule(arguments: _Common):
+    from qc_jax.scoring.decision import Rule
+
+    return Rule(arguments.keep_dice, arguments.drop_dice, arguments.keep_volume_error)
 
 
 def _score_jobs(jobs, output: Path, arguments: _Common) -> list[dict[str, Any]]:
@@ -198,11 +220,13 @@ def _score_jobs(jobs, output: Path, arguments: _Common) -> list[dict[str, Any]]:
     from qc_jax import devices
     from qc_jax.models import load_model
     from qc_jax.scoring import cluster, outputs, record, study, worker
+    from qc_jax.scoring.wanted import Wanted
 
     if (wrong := devices.what_is_wrong()) != "":
         raise ConfigError(wrong)
     if arguments.slurm_jobs < 1:
         raise ConfigError(f"--slurm-jobs {arguments.slurm_jobs}: at least 1 is meant")
+    asked = Wanted(arguments.sources, _rule(arguments))
     limits = worker.Limits(arguments.time_limit, arguments.memory_limit)
     model = load_model(arguments.model or None)
     outputs.claim(output)  # before the progress line, so that an error stands alone
@@ -224,14 +248,14 @@ def _score_jobs(jobs, output: Path, arguments: _Common) -> list[dict[str, Any]]:
             if arguments.json:
                 heard.append(say(json.dumps(made)))
             else:
-                what = made.get("sentence", made["status"])
+                what = f"{made.get('decision', '')}: {made.get('sentence', made['status'])}"
                 text = made["reason"] if made["status"] == record.REFUSED else what
                 progress.console.print(f"{made['name']}: {text}", markup=False, highlight=False)
 
         # The scoring process here ends by itself; a cluster has to be told.
         with interrupt.at_once() if client is None else interrupt.in_order():
             records = study.score_study(
-                jobs, output, model, arguments.sources, limits, show, show_share, client
+                jobs, output, model, asked, limits, show, show_share, client
             )
     refused = sum(made["status"] == record.REFUSED for made in records)
     if refused:

@@ -87,6 +87,9 @@ def test_table_with_its_dictionary(study):
     assert table["score_blur"].notna().sum() == 4 and pd.isna(table["score_blur"].iloc[-1])
     dictionary = json.loads((out / "group_T1w.json").read_text())
     assert set(dictionary) == set(table.columns)
+    assert set(table["decision"]) <= {"keep", "look", "drop"} and table["decision"][4] == "look"
+    records = group.read_records(out)
+    assert [r.get("decision", "look") for r in records] == list(table["decision"])
     assert dictionary["score_blur"]["Units"] == "logits^2"
     description = json.loads((out / "dataset_description.json").read_text())
     assert description["DatasetType"] == "derivative"
@@ -231,6 +234,10 @@ def test_models_are_listed(model_path, capsys):
         (["score", "a.nii", "--time-limit", "0", "--model", "MODEL"], 2, "--time-limit 0"),
         (["score", "a.nii", "--memory-limit", "-1", "--model", "MODEL"], 2, "--memory-limit -1"),
         (["score", "a.nii", "--slurm-jobs", "0", "--model", "MODEL"], 2, "--slurm-jobs 0"),
+        (["score", "a.nii", "--keep-dice", "85"], 2, "--keep-dice 85: a number from 0 to 1"),
+        (["score", "a.nii", "--drop-dice", "0.9"], 2, "is above --keep-dice 0.85"),
+        ([".", "empty", "group", "--keep-volume-error", "-1"], 2, "--keep-volume-error -1"),
+        ([".", "out", "participant", "--may-lose", "0.1"], 2, "--may-lose is for the group level"),
         (["preview", "a.nii", "--voxel-size", "0"], 2, "--voxel-size 0"),
         (["preview", "a.nii", "--voxel-size", "nan"], 2, "--voxel-size nan"),
         (["preview", "a.nii", "--seed", "-1"], 2, "--seed -1"),

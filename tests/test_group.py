@@ -11,6 +11,7 @@ import pytest
 from experiments.benchmarks import study
 from qc_jax.errors import ConfigError
 from qc_jax.scoring import group, iqms
+from qc_jax.scoring.decision import Rule
 
 
 @pytest.fixture
@@ -59,6 +60,33 @@ def test_participants_are_joined_by_subject(records, tmp_path):
     assert joined["participant_site"].to_list() == 3 * ["London"] + 7 * [None]
     assert joined["name"].to_list() == [record["name"] for record in records]
     assert group.read_participants(tmp_path / "none") is None
+
+
+def test_the_rule_of_the_study_decides_on_every_scan(records, tmp_path):
+    for record, dice in zip(records, (0.9, 0.8, 0.7), strict=False):
+        record["predicted_dice"] = dice
+    records[3] |= {"predicted_dice": 0.9, "cause_named": False}
+    del records[4]["predicted_dice"]  # of a model without calibration
+    table = group.table(records)
+    assert table["decision"].to_list()[:5] == ["keep", "look", "drop", "look", "look"]
+    assert "below 0.75" in table["decision_reason"][2]
+    assert "no calibration" in table["decision_reason"][4]
+    assert table["decision"][9] == "look" and "refused" in table["decision_reason"][9]
+    group.write_group(tmp_path, records, rule=Rule(keep_dice=0.95, drop_dice=0.85))
+    written = pd.read_csv(tmp_path / "group_T1w.tsv", sep="\t")
+    assert list(written["decision"])[:3] == ["look", "drop", "drop"]
+    kept = (written["decision"] == "keep").sum()
+    page = (tmp_path / "group_T1w.html").read_text()
+    assert f"<b>{kept} keep</b>" in page and "predicted Dice below 0.85" in page
+
+
+def test_a_table_takes_the_rule_of_the_last_call_for_all_of_its_rows(records, tmp_path):
+    for number, record in enumerate(records[:2]):
+        name = f"scan_{number:08x}"
+        record |= {"name": name, "folder": name, "entities": {}, "predicted_dice": 0.8}
+        put(tmp_path, record)
+        group.update_group(tmp_path, [record], Rule(drop_dice=0.75 + 0.07 * number))
+    assert pl.read_parquet(tmp_path / "group_T1w.parquet")["decision"].to_list() == ["drop"] * 2
 
 
 def test_an_odd_table_of_participants_never_costs_the_report(records, tmp_path):
@@ -140,6 +168,7 @@ def test_records_are_found_beside_sidecars_and_broken_files(records, tmp_path):
         {"entities": {"sub": 1}},
         {"scores": {"task": "high"}},
         {"scores": None},
+        {"cause_named": "yes"},
         {"warnings": "none"},
         {"status": "done"},
         {"suffix": "../T1w"},

@@ -25,6 +25,7 @@ from qc_jax.scoring import (
     study,
     worker,
 )
+from qc_jax.scoring.wanted import Wanted
 
 
 def save(path, head, scale=1000):
@@ -304,8 +305,8 @@ class Here:
     def __exit__(self, *error):
         pass
 
-    def score(self, job, output, sources, progress):
-        return worker.record_for(job, output, self.model, sources, progress)
+    def score(self, job, output, asked, progress):
+        return worker.record_for(job, output, self.model, asked, progress)
 
 
 @pytest.fixture
@@ -319,7 +320,9 @@ def call(head, model_path, tmp_path, monkeypatch):
 
     def score(path=scan):
         worked.clear()
-        (made,) = study.score_study(jobs.plain_jobs([path]), tmp_path / "out", model, ["blur"])
+        (made,) = study.score_study(
+            jobs.plain_jobs([path]), tmp_path / "out", model, Wanted(("blur",))
+        )
         return made, bool(worked)
 
     return scan, tmp_path / "out", score

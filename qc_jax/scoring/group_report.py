@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from qc_jax.scoring import record
+from qc_jax.scoring.decision import DROP, KEEP, LOOK, Rule
 from qc_jax.scoring.scan_report import environment
 
 _ENOUGH = 8
@@ -27,6 +28,7 @@ def page(
     found: pl.DataFrame,
     described: Mapping[str, Mapping[str, str]],
     table_file: str,
+    rule: Rule,
     notices: Sequence[str] = (),
 ) -> str:
     """The report as HTML.
@@ -35,13 +37,14 @@ def page(
       found: see `group.table`.
       described: the data dictionary.
       table_file: name of the table beside the report.
+      rule: by which the scans were decided on.
       notices: what has to be known before scans are compared, above the plots.
     """
     refused = found.filter(pl.col("status") == record.REFUSED)
     plotted = [name for name in found.columns if name.startswith("score_")]
     plotted += [n for n in ("predicted_dice", "grey_matter_volume_ml") if n in found.columns]
     rows = _worst_first(found) if found.height > _MOST else found
-    hidden = ["file", "reason", "name", "warnings"]
+    hidden = ["file", "reason", "name", "warnings", "decision_reason", "cause_named"]
     # What is the same of all scans needs no column on the page.
     hidden += [c for c in ("model", "version", "file_now") if found[c].n_unique() == 1]
     columns = [c for c in found.columns if c not in hidden and not c.startswith("percentile_")]
@@ -50,6 +53,8 @@ def page(
         .get_template("group.html")
         .render(
             number=found.height,
+            decisions={word: (found["decision"] == word).sum() for word in (KEEP, LOOK, DROP)},
+            rule=rule,
             number_refused=refused.height,
             refused=refused.head(_MOST).select("name", "reason").to_dicts(),
             rows=rows.head(_MOST).to_dicts(),

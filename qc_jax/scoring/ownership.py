@@ -166,7 +166,16 @@ def _is_our_column(name: str) -> bool:
 
 
 _COLUMNS = {
-    *("name", "status", "sentence", "predicted_dice", "grey_matter_volume_ml"),
+    *(
+        "name",
+        "status",
+        "decision",
+        "decision_reason",
+        "cause_named",
+        "sentence",
+        "predicted_dice",
+        "grey_matter_volume_ml",
+    ),
     *("grey_matter_volume_error_ml", "model", "version", "file_now", "warnings", "reason", "file"),
 }
 _ENTITIES = {

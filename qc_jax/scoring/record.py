@@ -9,7 +9,7 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,13 @@ from qc_jax import files
 from qc_jax.errors import OutputError
 from qc_jax.models import Model
 from qc_jax.scoring import ownership
+from qc_jax.scoring.decision import Decision, Rule, decide, undecided
 from qc_jax.scoring.jobs import Job
 from qc_jax.scoring.scan import ScanScore
 
 SCORED, REFUSED = "scored", "refused"
+DECIDING = ("predicted_dice", "grey_matter_volume_ml", "grey_matter_volume_error_ml")
+"""Numbers that a decision rests on."""
 _MOST_HASHED = 2**32
 """Bytes; nothing larger is a scan, and it is refused by its header alone."""
 
@@ -68,6 +71,7 @@ def scored(
     score: ScanScore,
     maps: dict[str, str],
     seconds: dict[str, float],
+    rule: Rule,
 ) -> dict[str, Any]:
     """The record of a scored scan, without the sizes of its files."""
     found = score.interpretation
@@ -92,7 +96,22 @@ def scored(
             "predicted_dice": found.predicted_dice,
             "sentence": found.sentence,
         }
-    return record
+    decided = decision_of(record, rule)
+    return record | {"decision": decided.word, "decision_reason": decided.why}
+
+
+def decision_of(fields: Mapping[str, Any], rule: Rule) -> Decision:
+    """Whether a scan is kept, by its record or its row of a table.
+
+    Records of a model without calibration hold nothing to decide by; those of version 0.8 and
+    before do not say whether the cause was doubtful, which then counts as not.
+    """
+    if fields["status"] == REFUSED:
+        return undecided("it was refused and has no scores")
+    dice, volume, error = (fields.get(name) for name in DECIDING)
+    if dice is None or volume is None or error is None:
+        return undecided("its model has no calibration and predicts no Dice coefficient")
+    return decide(dice, volume, error, fields.get("cause_named") is not False, rule)
 
 
 def refusal(
@@ -262,8 +281,7 @@ def is_record(content: Any) -> bool:
     tables = (content.get("scores", {}), content.get("percentiles", {}), content.get("files", {}))
     if not all(isinstance(table, dict) and _are_numbers(table.values()) for table in tables):
         return False
-    optional = ("predicted_dice", "grey_matter_volume_ml", "grey_matter_volume_error_ml")
-    if not _are_numbers(content[key] for key in optional if key in content):
+    if not _are_numbers(content[key] for key in DECIDING if key in content):
         return False
     maps, stamp = content.get("maps", {}), content.get("stamp", [])
     return (
@@ -271,6 +289,7 @@ def is_record(content: Any) -> bool:
         and all(isinstance(name, str) for name in maps.values())
         and isinstance(stamp, list)
         and isinstance(content.get("sentence", ""), str)
+        and isinstance(content.get("cause_named", True), bool)
         and ("scores" in content) == (content["status"] == SCORED)
     )
 
