@@ -10,7 +10,7 @@ import pytest
 
 from experiments.benchmarks import study
 from qc_jax.errors import ConfigError
-from qc_jax.scoring import group, iqms
+from qc_jax.scoring import group, group_report, iqms
 from qc_jax.scoring.decision import Rule
 
 
@@ -78,6 +78,26 @@ def test_the_rule_of_the_study_decides_on_every_scan(records, tmp_path):
     kept = (written["decision"] == "keep").sum()
     page = (tmp_path / "group_T1w.html").read_text()
     assert f"<b>{kept} keep</b>" in page and "predicted Dice below 0.85" in page
+
+
+def test_at_the_limit_of_detection_there_is_no_percentile(records):
+    """Nor in records of version 0.10, which have one."""
+    records[0]["scores"] |= {"noise": 0.011, "motion": 0.011}
+    records[0]["local_scores"] = records[0]["scores"] | {"motion": 0.5}  # in a part of the head
+    table = group.table(records)
+    assert table["percentile_noise"][0] is None and table["percentile_noise"][1] is not None
+    assert table["percentile_motion"][0] is not None
+    assert table["score_noise"][0] == 0.011
+
+
+def test_a_score_is_at_the_same_place_in_every_study(records):
+    def plotted(some):
+        column = group.table(some).select("name", "score_noise").drop_nulls()
+        plot = group_report._plot("score_noise", column)
+        return {point["name"]: point["x"] for point in plot["points"]}
+
+    few, all_of_them = plotted(records[:3]), plotted(records)
+    assert few == {name: all_of_them[name] for name in few}
 
 
 def test_a_table_takes_the_rule_of_the_last_call_for_all_of_its_rows(records, tmp_path):

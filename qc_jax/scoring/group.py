@@ -22,7 +22,7 @@ import polars as pl
 
 from qc_jax import files
 from qc_jax.errors import ConfigError
-from qc_jax.scoring import group_report, ownership, record
+from qc_jax.scoring import group_report, ownership, record, scale
 from qc_jax.scoring.decision import Rule
 from qc_jax.scoring.participants import Participants, is_number, match, read_participants
 
@@ -163,7 +163,11 @@ def _row(content: dict[str, Any]) -> dict[str, Any]:
         told = ("sentence", "cause_named", *record.DECIDING)
         row |= {key: content[key] for key in told if key in content}
         row |= {f"score_{name}": value for name, value in content["scores"].items()}
-        row |= {f"percentile_{name}": v for name, v in content.get("percentiles", {}).items()}
+        percentiles = content.get("percentiles", {})
+        row |= {  # of version 0.10 and before, records have one at the limit of detection as well
+            f"percentile_{name}": percentiles.get(name) if scale.found(content, name) else None
+            for name in content["scores"]
+        }
     row |= {
         "model": f"{content['model']} {content['model_sha256'][:8]}",
         "version": content["version"],
@@ -354,7 +358,7 @@ def describe(column: str) -> dict[str, str]:
         text = f"median of the logits' variance due to {what}; lower is better"
         return {"Description": text, "Units": "logits^2"}
     if kind == "percentile":
-        text = f"percentile of score_{what} within clean reference scans; lower is better"
+        text = f"percentile of score_{what} within clean reference scans; n/a: nothing found"
         return {"Description": text, "Units": "%"}
     if kind == "participant":
         return {"Description": f"{what}, from participants.tsv"}

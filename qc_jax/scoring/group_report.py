@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from qc_jax.scoring import record
+from qc_jax.scoring import record, scale
 from qc_jax.scoring.decision import DROP, KEEP, LOOK, Rule
 from qc_jax.scoring.scan_report import environment
 
@@ -77,16 +77,18 @@ def _worst_first(found: pl.DataFrame) -> pl.DataFrame:
 
 
 def _plot(column: str, found: pl.DataFrame) -> dict[str, Any]:
-    """A strip of points, or bars of counts with outliers; 0 to 100 on both axes, scores on a
-    logarithmic one."""
+    """A strip of points, or bars of counts with outliers; 0 to 100 on both axes.
+
+    The axis is that of the column, whatever the study, see `scale.axis_of`; outliers are told on
+    it, by the quartiles of the study, so that what is beyond an end is as far out as the end.
+    """
     values = found[column].to_numpy()
-    logarithmic = column.startswith("score_")
-    axis = np.log(np.maximum(values, np.finfo(float).tiny)) if logarithmic else values
-    low, high = axis.min(), axis.max()
-    positions = np.full(len(axis), 50.0) if high == low else 3 + 94 * (axis - low) / (high - low)
-    heights = 50 + 30 * np.random.default_rng(0).uniform(-1, 1, len(values))
-    first, third = np.quantile(axis, (0.25, 0.75))
-    beyond = np.maximum(axis - third, first - axis) - 1.5 * (third - first)
+    axis = scale.axis_of(column)
+    positions = axis.positions(values)
+    # Evenly, so that of scans with the same score as few as possible lie on one another.
+    heights = np.random.default_rng(0).permutation(np.linspace(15, 85, len(values)))
+    first, third = np.quantile(positions, (0.25, 0.75))
+    beyond = np.maximum(positions - third, first - positions) - 1.5 * (third - first)
     outlying = (beyond > 0) & (len(values) >= _ENOUGH)
     shown, bars = np.arange(len(values)), []
     if len(values) > _MOST:
@@ -109,9 +111,10 @@ def _plot(column: str, found: pl.DataFrame) -> dict[str, Any]:
     ]
     return {
         "column": column,
-        "low": f"{values.min():.3g}",
-        "high": f"{values.max():.3g}",
-        "logarithmic": logarithmic,
+        "number": len(values),
+        "ticks": axis.labels(),
+        "logarithmic": axis.logarithmic,
+        "number_at_limit": int((values <= scale.LIMIT).sum()) if axis is scale.SCORE else 0,
         "bars": bars,
         "bar_width": 100 / _BINS,
         "points": points,

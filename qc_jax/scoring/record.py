@@ -17,7 +17,7 @@ import qc_jax
 from qc_jax import files
 from qc_jax.errors import OutputError
 from qc_jax.models import Model
-from qc_jax.scoring import ownership
+from qc_jax.scoring import ownership, scale
 from qc_jax.scoring.decision import Decision, Rule, decide, undecided
 from qc_jax.scoring.jobs import Job
 from qc_jax.scoring.scan import ScanScore
@@ -73,7 +73,10 @@ def scored(
     seconds: dict[str, float],
     rule: Rule,
 ) -> dict[str, Any]:
-    """The record of a scored scan, without the sizes of its files."""
+    """The record of a scored scan, without the sizes of its files.
+
+    What is at the limit of detection has no percentile and no severity in it.
+    """
     found = score.interpretation
     record = {
         **_identity(job, model, contents),
@@ -89,10 +92,10 @@ def scored(
     if found is not None:
         record |= {
             "grey_matter_volume_error_ml": score.volume_error,
-            "percentiles": found.percentiles,
+            "percentiles": {n: p for n, p in found.percentiles.items() if scale.found(record, n)},
             "causes": found.causes,
             "cause_named": found.cause_named,
-            "severities": found.severities,
+            "severities": {n: s for n, s in found.severities.items() if scale.found(record, n)},
             "predicted_dice": found.predicted_dice,
             "sentence": found.sentence,
         }
