@@ -16,6 +16,7 @@ import pytest
 import qc_jax
 from qc_jax import cli, commands, devices
 from qc_jax.scoring import group, jobs
+from qc_jax.scoring.wanted import Wanted
 
 AFFINE = np.array([[-8.0, 0, 0, 90], [0, 0, 8, -110], [0, 8, 0, -70], [0, 0, 0, 1]])
 """Left is the first axis reversed, and the other two are exchanged."""
@@ -82,8 +83,10 @@ def test_maps_lie_on_the_grid_of_the_scan(study):
 
 def test_table_with_its_dictionary(study):
     out = study[0] / "out"
-    table = pd.read_csv(out / "group_T1w.tsv", sep="\t", dtype={"sub": str, "ses": str})
-    assert len(table) == 5 and list(table["sub"]) == ["01", "01", "02", "03", "04"]
+    table = pd.read_csv(out / "group_T1w.tsv", sep="\t", dtype={"run": str})
+    assert list(table["participant_id"]) == [f"sub-0{n}" for n in (1, 1, 2, 3, 4)]
+    assert list(table["session_id"])[:3] == ["ses-1", "ses-2", "ses-1"] and table["run"][3] == "1"
+    assert table["matrix"][0] == "24x24x30" and table["voxel_size_mm"][0] == "8x8x8"
     assert table["score_blur"].notna().sum() == 4 and pd.isna(table["score_blur"].iloc[-1])
     dictionary = json.loads((out / "group_T1w.json").read_text())
     assert set(dictionary) == set(table.columns)
@@ -211,6 +214,18 @@ def test_maps_of_chosen_sources_only(head, model_path, tmp_path):
         assert names == wanted
     assert len(group.read_records(tmp_path / "out")[0]["scores"]) == 7
     assert cli.main(["score", str(scan), *options, "rain"]) == 2
+
+
+def test_maps_of_the_cause_or_none(head, model_path, tmp_path):
+    scan = save(tmp_path / "scan.nii.gz", head)
+    options = ["--output-dir", str(tmp_path / "out"), "--model", str(model_path), "--maps"]
+    for maps in ("none", "cause", "all"):  # each call adds what is missing
+        assert cli.main(["score", str(scan), *options, maps]) == 0
+        (record,) = group.read_records(tmp_path / "out")
+        names = Wanted(tuple(record["severities"]), maps=maps).maps_of(record["sentence"])
+        assert set(names) == set(record["maps"])
+        written = {path.name for path in (tmp_path / "out").rglob("*.nii.gz")}
+        assert written == {path.rpartition("/")[2] for path in record["maps"].values()}
 
 
 def test_models_are_listed(model_path, capsys):

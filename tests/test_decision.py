@@ -13,7 +13,7 @@ GOOD = {"predicted_dice": 0.87, "volume": 700.0, "volume_error": 21.0, "cause_na
 def test_a_good_scan_is_kept():
     assert decide(**GOOD) == (
         KEEP,
-        "the predicted Dice coefficient is 0.87, from 0.85 on, and the volume is known to 3.0%",
+        "the predicted Dice coefficient is 0.870, from 0.85 on, and the volume is known to 3.0%",
     )
 
 

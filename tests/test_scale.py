@@ -42,6 +42,8 @@ def test_a_source_is_found_in_the_head_or_in_a_part_of_it():
         "local_scores": {"task": 0.0, "blur": 0.0105, "wrap": 0.04, "noise": 0.05},
     }
     assert [scale.found(record, name) for name in record["scores"]] == [True, False, True, True]
+    assert not scale.has_percentile(record, "wrap") and scale.has_percentile(record, "noise")
+    assert scale.has_percentile(record, "task")
     del record["local_scores"]  # as before version 0.10
     assert not scale.found(record, "wrap")
 

@@ -28,6 +28,11 @@ def test_a_clean_scan_has_its_sources_folded_away():
     assert order == ([], ["task", "total"], list(SOURCES))
 
 
+def test_of_two_named_causes_the_one_with_a_map_comes_first():
+    order = shown_first(made("noise or wrap-around, severe (80%)", wrap=0.05), SOURCES)
+    assert order.first == ["wrap", "noise"]
+
+
 def test_a_cause_that_was_told_by_copies_of_the_head_is_shown_without_a_variance():
     order = shown_first(made("wrap-around, moderate; what sticks out"), SOURCES)
     assert order.first == ["wrap"] and "wrap" not in order.folded

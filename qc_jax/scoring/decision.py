@@ -73,7 +73,7 @@ def decide(
       cause_named: whether the answer to what is wrong can be believed, see `answer.answer`.
       rule: the thresholds.
     """
-    dice = f"the predicted Dice coefficient is {predicted_dice:.2f}"
+    dice = f"the predicted Dice coefficient is {predicted_dice:.3f}"
     if predicted_dice < rule.drop_dice:
         return Decision(DROP, f"{dice}, below {rule.drop_dice:.3g}")
     if not cause_named:

@@ -22,12 +22,13 @@ import polars as pl
 
 from qc_jax import files
 from qc_jax.errors import ConfigError
-from qc_jax.scoring import group_report, ownership, record, scale
+from qc_jax.scoring import acquisition, group_report, ownership, record, scale
 from qc_jax.scoring.decision import Rule
 from qc_jax.scoring.participants import Participants, is_number, match, read_participants
 
 __all__ = ["Participants", "read_participants", "read_records", "table", "write_group"]
 
+_JOINED = {"sub": "participant_id", "ses": "session_id"}
 _FORMULA = r"^[=+\-@]"
 _LAST = ("model", "version", "file_now", "warnings", "reason", "file")
 _PLAIN = re.compile(r".*[0-9a-f]{8}")
@@ -130,7 +131,7 @@ def _joined(
     columns = dict.fromkeys(name for row in rows for name in row)
     schema = {name: _type(name) for name in columns}
     frame = pl.from_dicts(rows, schema=schema)
-    if participants is not None and "sub" in frame.columns:
+    if participants is not None and "participant_id" in frame.columns:
         scans = [(r["entities"].get("sub", ""), r["entities"].get("ses")) for r in records]
         others, notes = match(participants, scans)
         frame = frame.hstack(others)
@@ -142,7 +143,8 @@ def _in_order(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _type(column: str) -> type[pl.DataType]:
-    if column.startswith(("score_", "percentile_")) or column in record.DECIDING:
+    numbers = {*record.DECIDING, *acquisition.NUMBERS}
+    if column.startswith(("score_", "percentile_")) or column in numbers:
         return pl.Float64
     return pl.Boolean if column == "cause_named" else pl.String
 
@@ -158,16 +160,21 @@ def _decided(frame: pl.DataFrame, rule: Rule) -> pl.DataFrame:
 
 
 def _row(content: dict[str, Any]) -> dict[str, Any]:
-    row = {"name": content["name"], **content["entities"], "status": content["status"]}
+    entities = [_as_in_bids(*entity) for entity in content["entities"].items()]
+    row = {"name": content["name"], **dict(entities), "status": content["status"]}
     if content["status"] == record.SCORED:
         told = ("sentence", "cause_named", *record.DECIDING)
         row |= {key: content[key] for key in told if key in content}
         row |= {f"score_{name}": value for name, value in content["scores"].items()}
         percentiles = content.get("percentiles", {})
         row |= {  # of version 0.10 and before, records have one at the limit of detection as well
-            f"percentile_{name}": percentiles.get(name) if scale.found(content, name) else None
+            f"percentile_{name}": percentiles.get(name)
+            if scale.has_percentile(content, name)
+            else None
             for name in content["scores"]
         }
+        parameters = content.get("acquisition", {})
+        row |= {n: v for n, v in parameters.items() if acquisition.is_parameter(n, v)}
     row |= {
         "model": f"{content['model']} {content['model_sha256'][:8]}",
         "version": content["version"],
@@ -181,6 +188,14 @@ def _row(content: dict[str, Any]) -> dict[str, Any]:
         key: value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
         for key, value in row.items()
     }
+
+
+def _as_in_bids(entity: str, label: str) -> tuple[str, str]:
+    """Name and value of the column of an entity; those that tables of BIDS have as well are as
+    there, so that they can be joined."""
+    if entity in _JOINED:
+        return _JOINED[entity], f"{entity}-{label}"
+    return entity, label
 
 
 def warnings(records: Sequence[dict[str, Any]], participants: Participants | None) -> list[str]:
@@ -290,7 +305,7 @@ def _earlier_table(output: Path) -> pl.DataFrame | None:
     except (OSError, pl.exceptions.PolarsError):
         return None
     needed = {*_LAST, "decision"}  # which tables of version 0.10 and before lack
-    complete = needed <= set(frame.columns) and "sub" not in frame.columns
+    complete = needed <= set(frame.columns) and "participant_id" not in frame.columns
     return frame if complete else None
 
 
@@ -332,8 +347,10 @@ def _no_formula(text: str) -> str:
 
 _COLUMNS = {
     "name": ("scan", None),
-    "sub": ("subject", None),
-    "ses": ("session", None),
+    "participant_id": ("subject, as in participants.tsv", None),
+    "session_id": ("session, as in sessions.tsv", None),
+    "voxel_size_mm": ("edges of a voxel, from the header", "mm"),
+    "matrix": ("voxels along each axis, from the header", None),
     "status": ("scored or refused", None),
     "decision": ("for measuring grey matter: keep, look (at it first) or drop", None),
     "decision_reason": ("why, with the thresholds that were asked for", None),
@@ -360,7 +377,10 @@ def describe(column: str) -> dict[str, str]:
     if kind == "percentile":
         text = f"percentile of score_{what} within clean reference scans; n/a: nothing found"
         return {"Description": text, "Units": "%"}
-    if kind == "participant":
+    if column in {*acquisition.TEXTS, *acquisition.NUMBERS}:
+        text, units = "as in the sidecar of the scan", acquisition.NUMBERS.get(column)
+        return {"Description": text} | ({"Units": units} if units else {})
+    if kind == "participant" and column not in _COLUMNS:
         return {"Description": f"{what}, from participants.tsv"}
     text, units = _COLUMNS.get(column, (f"BIDS entity {column}", None))
     return {"Description": text} | ({"Units": units} if units else {})

@@ -16,6 +16,7 @@ import polars as pl
 from nibabel.wrapstruct import WrapStructError
 
 from qc_jax.errors import OutputError
+from qc_jax.scoring import acquisition
 
 Kind = Literal[
     "map", "sidecar", "record", "report", "volumes", "table", "columns", "iqms", "picture"
@@ -161,6 +162,7 @@ def _is_our_column(name: str) -> bool:
     return (
         name in _COLUMNS
         or name in _ENTITIES
+        or name in ("session_id", *acquisition.COLUMNS)
         or name.startswith(("score_", "percentile_", "participant_"))
     )
 

@@ -21,6 +21,7 @@ from qc_jax.scoring import ownership, scale
 from qc_jax.scoring.decision import Decision, Rule, decide, undecided
 from qc_jax.scoring.jobs import Job
 from qc_jax.scoring.scan import ScanScore
+from qc_jax.scoring.wanted import Wanted
 
 SCORED, REFUSED = "scored", "refused"
 DECIDING = ("predicted_dice", "grey_matter_volume_ml", "grey_matter_volume_error_ml")
@@ -72,6 +73,7 @@ def scored(
     maps: dict[str, str],
     seconds: dict[str, float],
     rule: Rule,
+    acquisition: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The record of a scored scan, without the sizes of its files.
 
@@ -86,13 +88,16 @@ def scored(
         "scores": score.scores,
         "local_scores": score.local_scores,
         "grey_matter_volume_ml": score.volume,
+        "acquisition": dict(acquisition),
         "maps": maps,
         "seconds": seconds,
     }
     if found is not None:
         record |= {
             "grey_matter_volume_error_ml": score.volume_error,
-            "percentiles": {n: p for n, p in found.percentiles.items() if scale.found(record, n)},
+            "percentiles": {
+                n: p for n, p in found.percentiles.items() if scale.has_percentile(record, n)
+            },
             "causes": found.causes,
             "cause_named": found.cause_named,
             "severities": {n: s for n, s in found.severities.items() if scale.found(record, n)},
@@ -167,12 +172,12 @@ def sizes(output: Path, paths: Sequence[Path]) -> dict[str, int]:
     return {path.relative_to(output).as_posix(): path.stat().st_size for path in paths}
 
 
-def finished(output: Path, job: Job, model: Model, sources: Sequence[str]) -> dict[str, Any] | None:
+def finished(output: Path, job: Job, model: Model, wanted: Wanted) -> dict[str, Any] | None:
     """The record of an earlier call that still holds, or None.
 
     The contents of the scan, the model and the version but for its last number have to be the same,
-    and all files there and whole, maps of these sources among them; a refusal must not have been
-    for a passing cause.  Where only the place of the scan has changed, the record has it
+    and all files there and whole, the wanted maps among them; a refusal must not have been for a
+    passing cause.  Where only the place of the scan has changed, the record has it
     afterwards.
     """
     record = read(record_path(output, job))
@@ -180,7 +185,7 @@ def finished(output: Path, job: Job, model: Model, sources: Sequence[str]) -> di
         return None
     if _without_patch(record["version"]) != _without_patch(qc_jax.__version__):
         return None
-    if not _is_complete(output, record, sources):
+    if not _is_complete(output, record, wanted):
         return None
     stamp = stamp_of(job.scan)
     if stamp != tuple(record.get("stamp", ())):
@@ -291,6 +296,7 @@ def is_record(content: Any) -> bool:
         isinstance(maps, dict)
         and all(isinstance(name, str) for name in maps.values())
         and isinstance(stamp, list)
+        and isinstance(content.get("acquisition", {}), dict)
         and isinstance(content.get("sentence", ""), str)
         and isinstance(content.get("cause_named", True), bool)
         and ("scores" in content) == (content["status"] == SCORED)
@@ -304,10 +310,10 @@ def _are_numbers(values: Any) -> bool:
     )
 
 
-def _is_complete(output: Path, record: dict[str, Any], sources: Sequence[str]) -> bool:
+def _is_complete(output: Path, record: dict[str, Any], wanted: Wanted) -> bool:
     if record["status"] == REFUSED:
         return not record.get("passing", False)
-    if not {f"{name} variance" for name in sources} <= set(record.get("maps", {})):
+    if not set(wanted.maps_of(record.get("sentence", ""))) <= set(record.get("maps", {})):
         return False
     expected = record.get("files", {})
     try:

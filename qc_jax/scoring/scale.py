@@ -82,6 +82,12 @@ def found(record: Mapping[str, Any], source: str) -> bool:
     return source == "task" or max(record["scores"][source], local[source]) > LIMIT
 
 
+def has_percentile(record: Mapping[str, Any], source: str) -> bool:
+    """Whether a source's score, over the head as a whole, is above the limit; the task's always
+    counts.  See `found`."""
+    return source == "task" or record["scores"][source] > LIMIT
+
+
 class Range(NamedTuple):
     """Of the colours of a map, in logits², with a word for each end that means something."""
 

@@ -24,7 +24,7 @@ from qc_jax.scoring.ownership import ASSETS
 from qc_jax.scoring.scan import ScanScore
 
 _HERE = Path(__file__).parent
-_TITLES = {"wrap": "wrap-around", "task": "anatomy (task)", "total": "total"}
+TITLES = {"wrap": "wrap-around", "task": "anatomy (task)", "total": "total"}
 """What the reports call a map, where that is not its name."""
 HOW_TO_READ = {
     "task": "Doubt that the anatomy itself causes; borders of grey matter show on every scan.",
@@ -74,7 +74,7 @@ def write(output: Path, job: Job, score: ScanScore, record: dict[str, Any], mode
     maps = {**variances, "total": total}
     shown = {
         name: {
-            "title": _TITLES.get(name, name),
+            "title": TITLES.get(name, name),
             "picture": pictures.png(
                 pictures.over_slices(conformed.image, variance, ranges[name], slices)
             ),
@@ -102,7 +102,7 @@ def write(output: Path, job: Job, score: ScanScore, record: dict[str, Any], mode
             limit=scale.LIMIT,
             at_limit=scale.AT_LIMIT,
             words=severity_in_words,
-            titles=_TITLES,
+            titles=TITLES,
             segmentation=pictures.png(outlined),
             order=order,
             shown=shown,
@@ -132,8 +132,8 @@ class Order(NamedTuple):
 
 
 def shown_first(record: Mapping[str, Any], sources: Sequence[str]) -> Order:
-    """The named causes first, else the strongest that was found; then what else was found, the
-    task and the total; what is at the limit of detection last.
+    """The named causes first, those with a map before others, else the strongest that was found;
+    then what else was found, the task and the total; what is at the limit of detection last.
 
     Args:
       record: of a scored scan.
@@ -142,6 +142,7 @@ def shown_first(record: Mapping[str, Any], sources: Sequence[str]) -> Order:
     local = record["local_scores"]
     found = sorted((s for s in sources if scale.found(record, s)), key=lambda s: -local[s])
     named = [s for s in causes_in(record.get("sentence", "")) if s in sources]
+    named.sort(key=lambda source: source not in found)
     first = named or found[:1]
     others = [*(s for s in found if s not in first), "task", "total"]
     return Order(first, others, [s for s in sources if s not in (*first, *others)])

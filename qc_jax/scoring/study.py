@@ -57,13 +57,13 @@ def score_study(
     wanted, records = dataclasses.replace(wanted, sources=wanted.sources or known), {}
     jobs = _under_earlier_names(jobs, output)
     for job in jobs:
-        done = record.finished(output, job, model, wanted.sources)
+        done = record.finished(output, job, model, wanted)
         if done is not None:
             records[job.name] = done
             finished(done)
     left = {job.name: job for job in jobs if job.name not in records}
     for job in left.values():
-        ownership.check_files(outputs.planned_files(output, job, wanted.sources))
+        ownership.check_files(outputs.planned_files(output, job, wanted.possible_maps))
         record.check_replaceable(output, job)
     if client is None:
         fresh = _score_here(

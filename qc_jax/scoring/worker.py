@@ -35,7 +35,7 @@ from qc_jax.errors import (
     one_line,
 )
 from qc_jax.models import Model, load_model
-from qc_jax.scoring import outputs, record, scan_report, wanted
+from qc_jax.scoring import acquisition, outputs, record, scan_report, wanted
 from qc_jax.scoring.jobs import Job
 from qc_jax.scoring.record import Contents
 from qc_jax.scoring.scan import score
@@ -286,16 +286,18 @@ def score_one(
     if record.stamp_of(job.scan) != contents.stamp:
         raise UnreadableError(f"{job.scan} was changed while it was read; score it again")
     times.append(time.monotonic())
-    found = score(image, model, progress, warnings)
+    parameters, unreadable = acquisition.read(job, image)
+    found = score(image, model, progress, [*warnings, *unreadable])
     times.append(time.monotonic())
-    maps = outputs.write_maps(output, job, found, image, model, asked.sources)
+    named = asked.maps_of(found.interpretation.sentence if found.interpretation else "")
+    maps = outputs.write_maps(output, job, found, image, model, named)
     times.append(time.monotonic())
     names = ("reading", "network", "maps")
     seconds = dict(zip(names, np.diff(times).round(3).tolist(), strict=True))
-    made = record.scored(job, model, contents, found, maps, seconds, asked.rule)
+    made = record.scored(job, model, contents, found, maps, seconds, asked.rule, parameters)
     scan_report.write(output, job, found, made, model)
     made["seconds"]["report"] = round(time.monotonic() - times[-1], 3)
-    written = [path for path, _ in outputs.planned_files(output, job, asked.sources)]
+    written = [path for path, _ in outputs.planned_files(output, job, named)]
     written.remove(record.record_path(output, job))
     return made | {"files": record.sizes(output, written)}
 
