@@ -304,3 +304,19 @@ def test_help_and_version_do_without_jax():
     )
     assert shown.returncode == 0, shown.stderr
     assert "participant" in shown.stdout and qc_jax.__version__ in shown.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [["score", "--version"], ["bids", "out", "participant", "--version"]]
+)
+def test_the_version_is_said_wherever_it_is_asked_for(arguments, capsys):
+    assert cli.main(arguments) == 0
+    assert capsys.readouterr().out == f"qc_jax {qc_jax.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["BIDS_DIR", "--help"], ["bids", "out", "group", "-h"]])
+def test_the_help_names_every_folder_whatever_was_given(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    shown = capsys.readouterr().out
+    assert ended.value.code == 0 and "BIDS_DIR OUTPUT_DIR [{participant,group}]" in shown
