@@ -36,3 +36,6 @@ def test_of_two_named_causes_the_one_with_a_map_comes_first():
 def test_a_cause_that_was_told_by_copies_of_the_head_is_shown_without_a_variance():
     order = shown_first(made("wrap-around, moderate; what sticks out"), SOURCES)
     assert order.first == ["wrap"] and "wrap" not in order.folded
+    # What has a map is shown beside it.
+    order = shown_first(made("wrap-around, moderate; what sticks out", motion=0.04), SOURCES)
+    assert order.first == ["wrap", "motion"] and "motion" not in order.others

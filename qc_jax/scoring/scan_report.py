@@ -132,8 +132,9 @@ class Order(NamedTuple):
 
 
 def shown_first(record: Mapping[str, Any], sources: Sequence[str]) -> Order:
-    """The named causes first, those with a map before others, else the strongest that was found;
-    then what else was found, the task and the total; what is at the limit of detection last.
+    """The named causes first, those with a map before others, and where none of them has a map
+    the strongest that was found; then what else was found, the task and the total; what is at the
+    limit of detection last.
 
     Args:
       record: of a scored scan.
@@ -143,7 +144,7 @@ def shown_first(record: Mapping[str, Any], sources: Sequence[str]) -> Order:
     found = sorted((s for s in sources if scale.found(record, s)), key=lambda s: -local[s])
     named = [s for s in causes_in(record.get("sentence", "")) if s in sources]
     named.sort(key=lambda source: source not in found)
-    first = named or found[:1]
+    first = named if set(named) & set(found) else [*named, *found[:1]]
     others = [*(s for s in found if s not in first), "task", "total"]
     return Order(first, others, [s for s in sources if s not in (*first, *others)])
 
