@@ -69,7 +69,7 @@ def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         say(_OVERVIEW.rstrip())
         return 0 if arguments else 2
-    if arguments[0] == "--version":
+    if "--version" in arguments:
         say(f"qc_jax {qc_jax.__version__}")
         return 0
     from qc_jax import commands

@@ -20,6 +20,16 @@ class _Common:
     """Run folder or .safetensors weights; the model in the package by default."""
     sources: tuple[str, ...] = ()
     """Sources whose maps are written; all by default. Scores and causes always are of all."""
+    maps: Literal["none", "cause", "all"] = "all"
+    """NIfTI maps of each scan: none; the segmentation and the variance of the named cause; or all.
+    Of a scan of 256 x 256 x 256 voxels all take 25 MB, the cause's 0.4 to 6 MB; report and record
+    take 2 to 5 MB besides."""
+    keep_dice: float = 0.85
+    """Predicted Dice from which on a scan is kept for measuring grey matter."""
+    drop_dice: float = 0.75
+    """Predicted Dice below which a scan is dropped; 0 drops none."""
+    keep_volume_error: float = 0.05
+    """Error of the volume up to which a scan is kept, as a share of the volume."""
     time_limit: float = 900.0
     """Seconds that one scan may take before it is refused."""
     memory_limit: float = 0.0
@@ -37,7 +47,9 @@ class _Common:
 class Score(_Common):
     """Scores T1-weighted NIfTI files: maps, records and reports, one folder for each."""
 
-    scans: tyro.conf.Positional[tuple[Path, ...]] = ()
+    scans: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="SCAN [SCAN ...]")
+    ] = ()
     """NIfTI files (.nii, .nii.gz)."""
     output_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("qc_jax_output")
     """Folder for the outputs."""
@@ -47,9 +59,9 @@ class Score(_Common):
 class Study(_Common):
     """Scores every anatomical scan of a BIDS folder (participant), then the study (group)."""
 
-    bids_dir: tyro.conf.Positional[Path] = Path()
+    bids_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="BIDS_DIR")] = Path()
     """Holds sub-*/[ses-*/]anat/*_T1w.nii[.gz]; the group level takes participants.tsv from it."""
-    output_dir: tyro.conf.Positional[Path] = Path()
+    output_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUTPUT_DIR")] = Path()
     """Folder for the outputs."""
     analysis_level: tyro.conf.Positional[Literal["participant", "group"]] = "participant"
     """participant: every scan; group: table and report of all scans in OUTPUT_DIR."""
@@ -68,6 +80,9 @@ class Study(_Common):
     """Reconstructions (rec-) to score; all by default."""
     bids_filter_file: str = ""
     """JSON that chooses by any entity, as fMRIPrep takes it: {"t1w": {"session": "01"}}."""
+    may_lose: float | None = None
+    """Group level: drop at most this share of the scored scans, the worst first and none that is
+    kept, in the place of --drop-dice."""
     iqm_dir: str = ""
     """Group level: also write the scores as MRIQC writes its metrics, a JSON file for each scan in
     this folder."""
@@ -77,7 +92,7 @@ class Study(_Common):
 class Preview:
     """Shows every artefact at growing severity on a scan: a PNG and an HTML page."""
 
-    scan: tyro.conf.Positional[Path]
+    scan: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SCAN")]
     """NIfTI file."""
     output_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("qc_jax_preview")
     """Folder for the pictures."""
@@ -107,23 +122,27 @@ def run(arguments: list[str]) -> int:
     kind = commands.get(arguments[0], Study)
     rest = arguments if kind is Study else arguments[1:]
     program = "qc-jax" if kind is Study else f"qc-jax {arguments[0]}"
-    if kind is Study and sum(not a.startswith("-") for a in arguments) < 3 and "--help" not in rest:
+    helping = bool({"-h", "--help"} & set(rest))
+    if kind is Study and sum(not a.startswith("-") for a in arguments) < 3 and not helping:
         raise ConfigError(
             f"{' '.join(arguments)}: give BIDS_DIR OUTPUT_DIR and participant or group, or one of "
             "the commands score, preview and models (see qc-jax --help)"
         )
+    if helping:
+        rest = ["--help"]  # else what was given already is missing in it
     return work[kind](tyro.cli(kind, args=rest, prog=program))
 
 
 def _score(arguments: Score) -> int:
     if not arguments.scans:
         raise ConfigError("no scan is given; name NIfTI files: qc-jax score SCAN...")
+    rule = _rule(arguments)
     from qc_jax.scoring import group, jobs, record
 
     output = arguments.output_dir
     records = _score_jobs(jobs.plain_jobs(arguments.scans), output, arguments)
     with group.alone(output):
-        reports = group.update_group(output, records)
+        reports = group.update_group(output, records, rule)
     if len(records) == 1 and records[0]["status"] == record.SCORED:
         reports.insert(0, output / f"{records[0]['name']}.html")
     for report in reports:
@@ -141,6 +160,8 @@ def _study(arguments: Study) -> int:
         )
     if arguments.analysis_level == "group":
         return _group(arguments)
+    if arguments.may_lose is not None:
+        raise ConfigError("--may-lose is for the group level, which knows all scans of the study")
     wanted = bids.selection(
         arguments.participant_label,
         arguments.session_id,
@@ -160,8 +181,9 @@ def _study(arguments: Study) -> int:
 
 
 def _group(arguments: Study) -> int:
-    from qc_jax.scoring import group, iqms, ownership
+    from qc_jax.scoring import decision, group, iqms, ownership
 
+    rule = _rule(arguments)
     output, folder = arguments.output_dir, arguments.iqm_dir
     ownership.check_folder(output)
     records = group.chosen(
@@ -171,10 +193,13 @@ def _group(arguments: Study) -> int:
         arguments.suffix,
     )
     participants = group.read_participants(arguments.bids_dir)
+    if arguments.may_lose is not None:
+        dices = [made["predicted_dice"] for made in records if "predicted_dice" in made]
+        rule = decision.losing_at_most(arguments.may_lose, dices, rule)
     if folder:
         iqms.check(Path(folder), output, records)
     with group.alone(output):
-        reports = group.write_group(output, records, participants)
+        reports = group.write_group(output, records, participants, rule)
     for text in group.warnings(records, participants):
         note(f"warning: {text}")
     for report in reports:
@@ -182,6 +207,12 @@ def _group(arguments: Study) -> int:
     if folder:
         note(f"metrics of {iqms.write_iqms(Path(folder), records)} scans: {folder}")
     return 0
+
+
+def _rule(arguments: _Common):
+    from qc_jax.scoring.decision import Rule
+
+    return Rule(arguments.keep_dice, arguments.drop_dice, arguments.keep_volume_error)
 
 
 def _score_jobs(jobs, output: Path, arguments: _Common) -> list[dict[str, Any]]:
@@ -198,11 +229,13 @@ def _score_jobs(jobs, output: Path, arguments: _Common) -> list[dict[str, Any]]:
     from qc_jax import devices
     from qc_jax.models import load_model
     from qc_jax.scoring import cluster, outputs, record, study, worker
+    from qc_jax.scoring.wanted import Wanted
 
     if (wrong := devices.what_is_wrong()) != "":
         raise ConfigError(wrong)
     if arguments.slurm_jobs < 1:
         raise ConfigError(f"--slurm-jobs {arguments.slurm_jobs}: at least 1 is meant")
+    asked = Wanted(arguments.sources, _rule(arguments), arguments.maps)
     limits = worker.Limits(arguments.time_limit, arguments.memory_limit)
     model = load_model(arguments.model or None)
     outputs.claim(output)  # before the progress line, so that an error stands alone
@@ -224,14 +257,16 @@ def _score_jobs(jobs, output: Path, arguments: _Common) -> list[dict[str, Any]]:
             if arguments.json:
                 heard.append(say(json.dumps(made)))
             else:
-                what = made.get("sentence", made["status"])
+                # Records of version 0.10 and before have no decision in them.
+                decided = record.decision_of(made, asked.rule).word
+                what = f"{decided}: {made.get('sentence', made['status'])}"
                 text = made["reason"] if made["status"] == record.REFUSED else what
                 progress.console.print(f"{made['name']}: {text}", markup=False, highlight=False)
 
         # The scoring process here ends by itself; a cluster has to be told.
         with interrupt.at_once() if client is None else interrupt.in_order():
             records = study.score_study(
-                jobs, output, model, arguments.sources, limits, show, show_share, client
+                jobs, output, model, asked, limits, show, show_share, client
             )
     refused = sum(made["status"] == record.REFUSED for made in records)
     if refused:

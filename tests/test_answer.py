@@ -2,7 +2,7 @@
 
 import pytest
 
-from qc_jax.scoring.answer import answer
+from qc_jax.scoring.answer import answer, causes_in
 from qc_jax.scoring.copies import WHOLE_FIELD, Copy
 
 CAUSES = ("none", "motion", "spike", "noise", "ghosting", "blur", "wrap")
@@ -88,3 +88,22 @@ def test_copies_beside_another_sure_cause_are_a_remark():
 def test_copies_come_before_a_doubt():
     named, sentence = said({"none": 0.6}, LOW, [DOUBT], [GHOST])
     assert named and sentence.startswith("ghosting or wrap-around") and sentence.endswith(DOUBT)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"chances": {"none": 0.9, "noise": 0.07}}, ()),
+        ({"chances": {"motion": 0.97}}, ("motion",)),
+        ({"chances": {"wrap": 0.97}}, ("wrap",)),
+        ({"chances": {"ghosting": 0.45, "wrap": 0.4}}, ("ghosting", "wrap")),
+        ({"chances": {"none": 0.9}, "copies": [FOLD]}, ("wrap",)),
+    ],
+)
+def test_the_causes_can_be_read_from_the_sentence(options, named):
+    assert causes_in(said(**options)[1]) == named
+
+
+def test_a_doubtful_sentence_names_no_source():
+    for sentence in (said({"none": 0.8}, doubts=[DOUBT])[1], said({"motion": 0.4, "none": 0.3})[1]):
+        assert not set(causes_in(sentence)) & set(CAUSES)

@@ -16,6 +16,7 @@ import pytest
 import qc_jax
 from qc_jax import cli, commands, devices
 from qc_jax.scoring import group, jobs
+from qc_jax.scoring.wanted import Wanted
 
 AFFINE = np.array([[-8.0, 0, 0, 90], [0, 0, 8, -110], [0, 8, 0, -70], [0, 0, 0, 1]])
 """Left is the first axis reversed, and the other two are exchanged."""
@@ -82,11 +83,16 @@ def test_maps_lie_on_the_grid_of_the_scan(study):
 
 def test_table_with_its_dictionary(study):
     out = study[0] / "out"
-    table = pd.read_csv(out / "group_T1w.tsv", sep="\t", dtype={"sub": str, "ses": str})
-    assert len(table) == 5 and list(table["sub"]) == ["01", "01", "02", "03", "04"]
+    table = pd.read_csv(out / "group_T1w.tsv", sep="\t", dtype={"run": str})
+    assert list(table["participant_id"]) == [f"sub-0{n}" for n in (1, 1, 2, 3, 4)]
+    assert list(table["session_id"])[:3] == ["ses-1", "ses-2", "ses-1"] and table["run"][3] == "1"
+    assert table["matrix"][0] == "24x24x30" and table["voxel_size_mm"][0] == "8x8x8"
     assert table["score_blur"].notna().sum() == 4 and pd.isna(table["score_blur"].iloc[-1])
     dictionary = json.loads((out / "group_T1w.json").read_text())
     assert set(dictionary) == set(table.columns)
+    assert set(table["decision"]) <= {"keep", "look", "drop"} and table["decision"][4] == "look"
+    records = group.read_records(out)
+    assert [r.get("decision", "look") for r in records] == list(table["decision"])
     assert dictionary["score_blur"]["Units"] == "logits^2"
     description = json.loads((out / "dataset_description.json").read_text())
     assert description["DatasetType"] == "derivative"
@@ -210,6 +216,18 @@ def test_maps_of_chosen_sources_only(head, model_path, tmp_path):
     assert cli.main(["score", str(scan), *options, "rain"]) == 2
 
 
+def test_maps_of_the_cause_or_none(head, model_path, tmp_path):
+    scan = save(tmp_path / "scan.nii.gz", head)
+    options = ["--output-dir", str(tmp_path / "out"), "--model", str(model_path), "--maps"]
+    for maps in ("none", "cause", "all"):  # each call adds what is missing
+        assert cli.main(["score", str(scan), *options, maps]) == 0
+        (record,) = group.read_records(tmp_path / "out")
+        names = Wanted(tuple(record["severities"]), maps=maps).maps_of(record["sentence"])
+        assert set(names) == set(record["maps"])
+        written = {path.name for path in (tmp_path / "out").rglob("*.nii.gz")}
+        assert written == {path.rpartition("/")[2] for path in record["maps"].values()}
+
+
 def test_models_are_listed(model_path, capsys):
     assert cli.main(["models", str(model_path)]) == 0
     listed = capsys.readouterr().out
@@ -231,6 +249,10 @@ def test_models_are_listed(model_path, capsys):
         (["score", "a.nii", "--time-limit", "0", "--model", "MODEL"], 2, "--time-limit 0"),
         (["score", "a.nii", "--memory-limit", "-1", "--model", "MODEL"], 2, "--memory-limit -1"),
         (["score", "a.nii", "--slurm-jobs", "0", "--model", "MODEL"], 2, "--slurm-jobs 0"),
+        (["score", "a.nii", "--keep-dice", "85"], 2, "--keep-dice 85: a number from 0 to 1"),
+        (["score", "a.nii", "--drop-dice", "0.9"], 2, "is above --keep-dice 0.85"),
+        ([".", "empty", "group", "--keep-volume-error", "-1"], 2, "--keep-volume-error -1"),
+        ([".", "out", "participant", "--may-lose", "0.1"], 2, "--may-lose is for the group level"),
         (["preview", "a.nii", "--voxel-size", "0"], 2, "--voxel-size 0"),
         (["preview", "a.nii", "--voxel-size", "nan"], 2, "--voxel-size nan"),
         (["preview", "a.nii", "--seed", "-1"], 2, "--seed -1"),
@@ -282,3 +304,19 @@ def test_help_and_version_do_without_jax():
     )
     assert shown.returncode == 0, shown.stderr
     assert "participant" in shown.stdout and qc_jax.__version__ in shown.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [["score", "--version"], ["bids", "out", "participant", "--version"]]
+)
+def test_the_version_is_said_wherever_it_is_asked_for(arguments, capsys):
+    assert cli.main(arguments) == 0
+    assert capsys.readouterr().out == f"qc_jax {qc_jax.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["BIDS_DIR", "--help"], ["bids", "out", "group", "-h"]])
+def test_the_help_names_every_folder_whatever_was_given(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    shown = capsys.readouterr().out
+    assert ended.value.code == 0 and "BIDS_DIR OUTPUT_DIR [{participant,group}]" in shown

@@ -77,8 +77,6 @@ def test_readme(optimised):
 def test_tutorial(optimised, tmp_path):
     names = run(ROOT / "docs/tutorial.md")
     assert names["blur"].shape == names["scan"].shape[:3]
-    table = pd.DataFrame(
-        {"grey_matter_volume_error_ml": [10, 40, None], "grey_matter_volume_ml": [700, 700, None]}
-    )
+    table = pd.DataFrame({"decision": ["keep", "drop", "look"]})
     table.to_csv(tmp_path / "group.tsv", sep="\t", na_rep="n/a")
     assert list(names["usable"](tmp_path / "group.tsv").index) == [0]

@@ -10,7 +10,8 @@ import pytest
 
 from experiments.benchmarks import study
 from qc_jax.errors import ConfigError
-from qc_jax.scoring import group, iqms
+from qc_jax.scoring import group, group_report, iqms
+from qc_jax.scoring.decision import Rule
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def records():
 def test_the_parquet_table_holds_what_the_tsv_holds(records, tmp_path):
     assert group.write_group(tmp_path, records) == [tmp_path / "group_T1w.html"]
     typed = pd.DataFrame(pl.read_parquet(tmp_path / "group_T1w.parquet").to_dict(as_series=False))
-    text = pd.read_csv(tmp_path / "group_T1w.tsv", sep="\t", dtype={"sub": str})
+    text = pd.read_csv(tmp_path / "group_T1w.tsv", sep="\t")
     assert list(typed.columns) == list(text.columns) and len(typed) == len(text) == 10
     np.testing.assert_allclose(typed["score_blur"], text["score_blur"], rtol=1e-5)
     assert typed["score_blur"].isna().sum() == 1
@@ -61,15 +62,83 @@ def test_participants_are_joined_by_subject(records, tmp_path):
     assert group.read_participants(tmp_path / "none") is None
 
 
+def test_the_rule_of_the_study_decides_on_every_scan(records, tmp_path):
+    for record, dice in zip(records, (0.9, 0.8, 0.7), strict=False):
+        record["predicted_dice"] = dice
+    records[3] |= {"predicted_dice": 0.9, "cause_named": False}
+    del records[4]["predicted_dice"]  # of a model without calibration
+    table = group.table(records)
+    assert table["decision"].to_list()[:5] == ["keep", "look", "drop", "look", "look"]
+    assert "below 0.75" in table["decision_reason"][2]
+    assert "no calibration" in table["decision_reason"][4]
+    assert table["decision"][9] == "look" and "refused" in table["decision_reason"][9]
+    group.write_group(tmp_path, records, rule=Rule(keep_dice=0.95, drop_dice=0.85))
+    written = pd.read_csv(tmp_path / "group_T1w.tsv", sep="\t")
+    assert list(written["decision"])[:3] == ["look", "drop", "drop"]
+    kept = (written["decision"] == "keep").sum()
+    page = (tmp_path / "group_T1w.html").read_text()
+    assert f"<b>{kept} keep</b>" in page and "predicted Dice below 0.85" in page
+
+
+def test_at_the_limit_of_detection_there_is_no_percentile(records):
+    """Nor in records of version 0.10, which have one."""
+    records[0]["scores"] |= {"noise": 0.011, "motion": 0.011}
+    records[0]["local_scores"] = records[0]["scores"] | {"motion": 0.5}  # in a part of the head
+    table = group.table(records)
+    assert table["percentile_noise"][0] is None and table["percentile_noise"][1] is not None
+    assert table["percentile_motion"][0] is None
+    assert table["score_noise"][0] == 0.011
+
+
+def test_a_score_is_at_the_same_place_in_every_study(records):
+    def plotted(some):
+        column = group.table(some).select("name", "score_noise").drop_nulls()
+        plot = group_report._plot("score_noise", column)
+        return {point["name"]: point["x"] for point in plot["points"]}
+
+    few, all_of_them = plotted(records[:3]), plotted(records)
+    assert few == {name: all_of_them[name] for name in few}
+
+
+def test_a_table_takes_the_rule_of_the_last_call_for_all_of_its_rows(records, tmp_path):
+    for number, record in enumerate(records[:2]):
+        name = f"scan_{number:08x}"
+        record |= {"name": name, "folder": name, "entities": {}, "predicted_dice": 0.8}
+        put(tmp_path, record)
+        group.update_group(tmp_path, [record], Rule(drop_dice=0.75 + 0.07 * number))
+    assert pl.read_parquet(tmp_path / "group_T1w.parquet")["decision"].to_list() == ["drop"] * 2
+
+
 def test_an_odd_table_of_participants_never_costs_the_report(records, tmp_path):
     (tmp_path / "participants.tsv").write_text('participant_id\tdelta\n000000\t-5\n"\t1\n')
     read = group.read_participants(tmp_path)
     assert group.write_group(tmp_path, records, read) == [tmp_path / "group_T1w.html"]
-    table = pd.read_csv(tmp_path / "group_T1w.tsv", sep="\t", dtype={"sub": str})
+    table = pd.read_csv(tmp_path / "group_T1w.tsv", sep="\t")
     assert table["participant_delta"].dropna().to_list() == [-5.0] * 3
     assert "\t-5\t" in (tmp_path / "group_T1w.tsv").read_text()
     assert "no row for sub-000001" in (tmp_path / "group_T1w.html").read_text()
     assert any("no row for sub-000001" in text for text in group.warnings(records, read))
+
+
+def test_a_table_joins_those_of_bids(records, tmp_path):
+    records[0]["entities"]["run"] = "2"
+    records[0]["acquisition"] = {"Manufacturer": "Acme", "EchoTime": 0.003, "PatientName": "A"}
+    records[1]["acquisition"] = {"EchoTime": "long"}
+    group.write_group(tmp_path, records)
+    table = pd.read_csv(tmp_path / "group_T1w.tsv", sep="\t")
+    assert list(table["participant_id"])[:4] == 3 * ["sub-000000"] + ["sub-000001"]
+    assert list(table["session_id"])[:3] == ["ses-1", "ses-2", "ses-3"] and table["run"][0] == 2
+    assert table["Manufacturer"][0] == "Acme" and table["EchoTime"][0] == 0.003
+    assert pd.isna(table["EchoTime"][1]) and "PatientName" not in table
+    dictionary = json.loads((tmp_path / "group_T1w.json").read_text())
+    assert dictionary["EchoTime"]["Units"] == "s"
+
+
+def test_a_column_id_of_the_participants_is_not_the_tables_own(records, tmp_path):
+    (tmp_path / "participants.tsv").write_text("participant_id\tid\nsub-000000\tx7\n")
+    joined = group.table(records, group.read_participants(tmp_path))
+    assert joined["participant_id"][0] == "sub-000000"
+    assert joined["participant_other_id"].to_list()[:4] == ["x7"] * 3 + [None]
 
 
 def test_models_versions_and_scans_that_are_gone_are_named(records, tmp_path):
@@ -140,6 +209,7 @@ def test_records_are_found_beside_sidecars_and_broken_files(records, tmp_path):
         {"entities": {"sub": 1}},
         {"scores": {"task": "high"}},
         {"scores": None},
+        {"cause_named": "yes"},
         {"warnings": "none"},
         {"status": "done"},
         {"suffix": "../T1w"},

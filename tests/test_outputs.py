@@ -25,6 +25,7 @@ from qc_jax.scoring import (
     study,
     worker,
 )
+from qc_jax.scoring.wanted import Wanted
 
 
 def save(path, head, scale=1000):
@@ -179,7 +180,8 @@ def test_every_file_is_known_as_ours_and_no_other_is(scored, tmp_path):
     (job,) = [jobs.Job(scored, p.parent.relative_to(out), "sub-01", "sub-01_T1w", {"sub": "01"})
               for p in out.rglob("sub-01_T1w.json")]  # fmt: skip
     sources = json.loads((out / "sub-01/anat/sub-01_T1w.json").read_text())["scores"]
-    planned = list(outputs.planned_files(out, job, [name for name in sources if name != "task"]))
+    names = Wanted(tuple(name for name in sources if name != "task")).possible_maps
+    planned = list(outputs.planned_files(out, job, names))
     planned += group._files(out, "T1w")
     assert {path for path, _ in planned} | {
         out / "dataset_description.json",
@@ -261,6 +263,17 @@ def test_a_second_data_set_does_not_replace_the_first(head, scored, model_path, 
     assert snapshot(out) == before
 
 
+@pytest.mark.parametrize(("largest", "step"), [(1.0, 0.001), (30.0, 0.001), (3276.7, 0.1)])
+def test_maps_are_whole_numbers_with_a_slope(largest, step, tmp_path):
+    data = np.linspace(0, largest, 24, dtype=np.float32).reshape(2, 3, 4)
+    image = nib.Nifti1Image(np.zeros(data.shape, np.int16), np.diag([2.0, 2, 2, 1]))
+    nib.save(outputs._like(image, data), tmp_path / "map.nii.gz")
+    written = nib.load(tmp_path / "map.nii.gz")
+    assert written.get_data_dtype() == np.int16
+    assert written.dataobj.slope == pytest.approx(step) and written.dataobj.inter == 0
+    np.testing.assert_allclose(written.get_fdata(), data, atol=0.51 * step)
+
+
 # -- Names -------------------------------------------------------------------------------------
 
 
@@ -304,8 +317,8 @@ class Here:
     def __exit__(self, *error):
         pass
 
-    def score(self, job, output, sources, progress):
-        return worker.record_for(job, output, self.model, sources, progress)
+    def score(self, job, output, asked, progress):
+        return worker.record_for(job, output, self.model, asked, progress)
 
 
 @pytest.fixture
@@ -319,7 +332,9 @@ def call(head, model_path, tmp_path, monkeypatch):
 
     def score(path=scan):
         worked.clear()
-        (made,) = study.score_study(jobs.plain_jobs([path]), tmp_path / "out", model, ["blur"])
+        (made,) = study.score_study(
+            jobs.plain_jobs([path]), tmp_path / "out", model, Wanted(("blur",))
+        )
         return made, bool(worked)
 
     return scan, tmp_path / "out", score
@@ -385,7 +400,7 @@ def test_a_scan_is_known_by_its_contents(call, head, monkeypatch):
     monkeypatch.setattr(qc_jax, "__version__", f"{major}.{minor}.99")
     assert not score()[1] and len(group.read_records(out)) == 2
     monkeypatch.setattr(qc_jax, "__version__", f"{major}.{int(minor) + 1}.0")
-    assert record.finished(out, jobs.plain_jobs([scan])[0], qc_jax.load_model(), ()) is None
+    assert record.finished(out, jobs.plain_jobs([scan])[0], qc_jax.load_model(), Wanted()) is None
 
 
 def test_a_refusal_stands_unless_its_cause_may_pass(call, monkeypatch):

@@ -9,6 +9,7 @@ import pytest
 import qc_jax
 from qc_jax.errors import CheckpointError
 from qc_jax.scoring import jobs, study, worker
+from qc_jax.scoring.wanted import Wanted
 
 SCANS = ("good", "raises", "aborts", "killed", "hangs", "eats", "silent", "last")
 """What happens to each of them, see `WRECKED`."""
@@ -94,4 +95,4 @@ def test_a_process_that_cannot_load_the_model(model_path, tmp_path):
         worker.Worker(model, worker.Limits(), command) as process,
         pytest.raises(CheckpointError, match="loads it ended with exit code 3"),
     ):
-        process.score(job, tmp_path, ())
+        process.score(job, tmp_path, Wanted())

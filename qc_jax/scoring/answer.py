@@ -6,6 +6,7 @@ Dice coefficient, signs that the scan is not what the model was made for (`doubt
 the head that were found by themselves (`copies`).
 """
 
+import re
 from collections.abc import Mapping, Sequence
 
 from qc_jax.scoring.copies import WHOLE_FIELD, Copy
@@ -81,6 +82,16 @@ def answer(
     second, runner_up = ranked[1] if len(ranked) > 1 else (CLEAN, 0.0)
     rest = f"; next: {_name(second)} ({runner_up:.0%})" if runner_up >= _WORTH_SAYING else ""
     return True, _join(f"{_name(first)}{words} ({chance:.0%}){rest}", remarks)
+
+
+def causes_in(sentence: str) -> tuple[str, ...]:
+    """The sources that a sentence of `answer` names, two where it cannot tell them apart.
+
+    None where it names no artefact; of a sentence that is doubtful words that are no source's.
+    """
+    names = re.split(r"[,;:(]", sentence)[0].strip().split(" or ")
+    sources = {words: source for source, words in _NAMES.items()}
+    return tuple(sources.get(name, name) for name in names if sources.get(name) != CLEAN and name)
 
 
 def severity_in_words(fraction: float) -> str:

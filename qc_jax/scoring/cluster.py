@@ -19,6 +19,7 @@ from qc_jax.models import Model, load_model
 from qc_jax.scoring import record
 from qc_jax.scoring.jobs import Job
 from qc_jax.scoring.record import Contents
+from qc_jax.scoring.wanted import Wanted
 from qc_jax.scoring.worker import Limits, Worker
 
 _AHEAD = 2
@@ -80,7 +81,7 @@ def score_jobs(
     jobs: Sequence[Job],
     output: Path,
     model: Model,
-    sources: Sequence[str],
+    wanted: Wanted,
     limits: Limits,
 ) -> Iterator[dict[str, Any]]:
     """Records as they come, one for each job, in no particular order.
@@ -99,7 +100,7 @@ def score_jobs(
 
     def submit(job: Job):
         future = client.submit(
-            _score_there, job, output, model.path, sources, limits, retries=_RETRIES, pure=False
+            _score_there, job, output, model.path, wanted, limits, retries=_RETRIES, pure=False
         )
         handed_out[future.key] = job
         return future
@@ -147,12 +148,12 @@ def _what_is_there(model_path: Path) -> tuple[str, str]:
 
 
 def _score_there(
-    job: Job, output: Path, model_path: Path, sources: Sequence[str], limits: Limits
+    job: Job, output: Path, model_path: Path, wanted: Wanted, limits: Limits
 ) -> dict[str, Any]:
     """On a worker: one scan at a time through its scoring process."""
     process, one_at_a_time = _process(model_path, limits)
     with one_at_a_time:
-        return process.score(job, output, sources)
+        return process.score(job, output, wanted)
 
 
 @functools.cache

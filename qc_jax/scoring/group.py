@@ -22,13 +22,14 @@ import polars as pl
 
 from qc_jax import files
 from qc_jax.errors import ConfigError
-from qc_jax.scoring import group_report, ownership, record
+from qc_jax.scoring import acquisition, group_report, ownership, record, scale
+from qc_jax.scoring.decision import Rule
 from qc_jax.scoring.participants import Participants, is_number, match, read_participants
 
 __all__ = ["Participants", "read_participants", "read_records", "table", "write_group"]
 
+_JOINED = {"sub": "participant_id", "ses": "session_id"}
 _FORMULA = r"^[=+\-@]"
-_NUMBERS = ("predicted_dice", "grey_matter_volume_ml", "grey_matter_volume_error_ml")
 _LAST = ("model", "version", "file_now", "warnings", "reason", "file")
 _PLAIN = re.compile(r".*[0-9a-f]{8}")
 """Name of the folder of a plain scan's outputs."""
@@ -108,15 +109,18 @@ def chosen(
 
 
 def table(
-    records: Sequence[dict[str, Any]], participants: Participants | None = None
+    records: Sequence[dict[str, Any]],
+    participants: Participants | None = None,
+    rule: Rule = Rule(),  # noqa: B008 (frozen)
 ) -> pl.DataFrame:
     """The records as a table, one row each, numbers as such and the rest as String.
 
     Args:
       records: see `record.scored`.
       participants: see `read_participants`; its columns come before those on the file.
+      rule: by which scans are kept.
     """
-    return _joined(records, participants)[0]
+    return _decided(_joined(records, participants)[0], rule)
 
 
 def _joined(
@@ -125,9 +129,9 @@ def _joined(
     rows = [_row(r) for r in records]
     notes: list[str] = []
     columns = dict.fromkeys(name for row in rows for name in row)
-    schema = {name: pl.Float64 if _is_number(name) else pl.String for name in columns}
+    schema = {name: _type(name) for name in columns}
     frame = pl.from_dicts(rows, schema=schema)
-    if participants is not None and "sub" in frame.columns:
+    if participants is not None and "participant_id" in frame.columns:
         scans = [(r["entities"].get("sub", ""), r["entities"].get("ses")) for r in records]
         others, notes = match(participants, scans)
         frame = frame.hstack(others)
@@ -138,16 +142,39 @@ def _in_order(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.select(*(name for name in frame.columns if name not in _LAST), *_LAST)
 
 
-def _is_number(column: str) -> bool:
-    return column.startswith(("score_", "percentile_")) or column in _NUMBERS
+def _type(column: str) -> type[pl.DataType]:
+    numbers = {*record.DECIDING, *acquisition.NUMBERS}
+    if column.startswith(("score_", "percentile_")) or column in numbers:
+        return pl.Float64
+    return pl.Boolean if column == "cause_named" else pl.String
+
+
+def _decided(frame: pl.DataFrame, rule: Rule) -> pl.DataFrame:
+    """With what the rule says of each scan, and why, behind its status."""
+    others = frame.drop("decision", "decision_reason", strict=False)
+    made = [record.decision_of(row, rule) for row in others.iter_rows(named=True)]
+    behind = others.columns.index("status") + 1
+    words = pl.Series("decision", [decision.word for decision in made], pl.String)
+    reasons = pl.Series("decision_reason", [decision.why for decision in made], pl.String)
+    return others.insert_column(behind, words).insert_column(behind + 1, reasons)
 
 
 def _row(content: dict[str, Any]) -> dict[str, Any]:
-    row = {"name": content["name"], **content["entities"], "status": content["status"]}
+    entities = [_as_in_bids(*entity) for entity in content["entities"].items()]
+    row = {"name": content["name"], **dict(entities), "status": content["status"]}
     if content["status"] == record.SCORED:
-        row |= {key: content[key] for key in ("sentence", *_NUMBERS) if key in content}
+        told = ("sentence", "cause_named", *record.DECIDING)
+        row |= {key: content[key] for key in told if key in content}
         row |= {f"score_{name}": value for name, value in content["scores"].items()}
-        row |= {f"percentile_{name}": v for name, v in content.get("percentiles", {}).items()}
+        percentiles = content.get("percentiles", {})
+        row |= {  # of version 0.10 and before, records have one at the limit of detection as well
+            f"percentile_{name}": percentiles.get(name)
+            if scale.has_percentile(content, name)
+            else None
+            for name in content["scores"]
+        }
+        parameters = content.get("acquisition", {})
+        row |= {n: v for n, v in parameters.items() if acquisition.is_parameter(n, v)}
     row |= {
         "model": f"{content['model']} {content['model_sha256'][:8]}",
         "version": content["version"],
@@ -161,6 +188,14 @@ def _row(content: dict[str, Any]) -> dict[str, Any]:
         key: value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
         for key, value in row.items()
     }
+
+
+def _as_in_bids(entity: str, label: str) -> tuple[str, str]:
+    """Name and value of the column of an entity; those that tables of BIDS have as well are as
+    there, so that they can be joined."""
+    if entity in _JOINED:
+        return _JOINED[entity], f"{entity}-{label}"
+    return entity, label
 
 
 def warnings(records: Sequence[dict[str, Any]], participants: Participants | None) -> list[str]:
@@ -191,9 +226,18 @@ def notices(frame: pl.DataFrame) -> list[str]:
 
 
 def write_group(
-    output: Path, records: Sequence[dict[str, Any]], participants: Participants | None = None
+    output: Path,
+    records: Sequence[dict[str, Any]],
+    participants: Participants | None = None,
+    rule: Rule = Rule(),  # noqa: B008 (frozen)
 ) -> list[Path]:
     """Writes table, dictionary and report for every suffix among the records.
+
+    Args:
+      output: the output folder.
+      records: of the scans.
+      participants: see `table`.
+      rule: by which scans are kept.
 
     Returns:
       The reports.
@@ -206,11 +250,15 @@ def write_group(
     reports = []
     for suffix in suffixes:
         frame, notes = _joined([r for r in records if r["suffix"] == suffix], participants)
-        reports.append(_write(output, suffix, frame, notes))
+        reports.append(_write(output, suffix, _decided(frame, rule), notes, rule))
     return reports
 
 
-def update_group(output: Path, records: Sequence[dict[str, Any]]) -> list[Path]:
+def update_group(
+    output: Path,
+    records: Sequence[dict[str, Any]],
+    rule: Rule = Rule(),  # noqa: B008 (frozen)
+) -> list[Path]:
     """Writes the table of plain scans with these records, and as it was for the others.
 
     Only the records of scans that the table lacks are read, so that scoring one scan more costs the
@@ -219,6 +267,7 @@ def update_group(output: Path, records: Sequence[dict[str, Any]]) -> list[Path]:
     Args:
       output: the output folder.
       records: of this call.
+      rule: by which all scans of the table are kept.
 
     Returns:
       The reports.
@@ -228,7 +277,7 @@ def update_group(output: Path, records: Sequence[dict[str, Any]]) -> list[Path]:
     """
     earlier = _earlier_table(output)
     if earlier is None:
-        return write_group(output, read_records(output))
+        return write_group(output, read_records(output), rule=rule)
     ownership.check_files(_files(output, "T1w"))
     names = {e.name for e in os.scandir(output) if _PLAIN.fullmatch(e.name)}
     fresh = {r["name"]: r for r in records}
@@ -241,7 +290,7 @@ def update_group(output: Path, records: Sequence[dict[str, Any]]) -> list[Path]:
     now = pl.when(there).then(pl.lit("there")).otherwise(pl.lit("gone"))
     kept = kept.with_columns(file_now=now)
     both = pl.concat([kept, table(list(fresh.values()))], how="diagonal").sort("name")
-    return [_write(output, "T1w", _in_order(both), [])]
+    return [_write(output, "T1w", _in_order(_decided(both, rule)), [], rule)]
 
 
 def _earlier_table(output: Path) -> pl.DataFrame | None:
@@ -255,7 +304,8 @@ def _earlier_table(output: Path) -> pl.DataFrame | None:
         frame = pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError):
         return None
-    complete = set(_LAST) <= set(frame.columns) and "sub" not in frame.columns
+    needed = {*_LAST, "decision"}  # which tables of version 0.10 and before lack
+    complete = needed <= set(frame.columns) and "participant_id" not in frame.columns
     return frame if complete else None
 
 
@@ -269,13 +319,15 @@ def _files(output: Path, suffix: str) -> list[tuple[Path, ownership.Kind]]:
     return [(output / f"group_{suffix}.{ending}", kind) for ending, kind in kinds.items()]
 
 
-def _write(output: Path, suffix: str, frame: pl.DataFrame, notes: Sequence[str]) -> Path:
+def _write(
+    output: Path, suffix: str, frame: pl.DataFrame, notes: Sequence[str], rule: Rule
+) -> Path:
     dictionary, parquet, tsv, report = (path for path, _ in _files(output, suffix))
     described = {column: describe(column) for column in frame.columns}
     files.write_json(dictionary, described)
     files.write_whole(parquet, frame.write_parquet)
     files.write_whole(tsv, functools.partial(_write_tsv, frame))
-    page = group_report.page(frame, described, tsv.name, [*notices(frame), *notes])
+    page = group_report.page(frame, described, tsv.name, rule, [*notices(frame), *notes])
     files.write_text(report, page)
     return report
 
@@ -295,9 +347,14 @@ def _no_formula(text: str) -> str:
 
 _COLUMNS = {
     "name": ("scan", None),
-    "sub": ("subject", None),
-    "ses": ("session", None),
+    "participant_id": ("subject, as in participants.tsv", None),
+    "session_id": ("session, as in sessions.tsv", None),
+    "voxel_size_mm": ("edges of a voxel, from the header", "mm"),
+    "matrix": ("voxels along each axis, from the header", None),
     "status": ("scored or refused", None),
+    "decision": ("for measuring grey matter: keep, look (at it first) or drop", None),
+    "decision_reason": ("why, with the thresholds that were asked for", None),
+    "cause_named": ("whether the probable cause can be believed: true or false", None),
     "sentence": ("probable cause of the uncertainty in words, with its probability", None),
     "predicted_dice": ("predicted Dice coefficient of the grey matter; higher is better", "1"),
     "grey_matter_volume_ml": ("volume of the segmented grey matter", "mL"),
@@ -318,9 +375,12 @@ def describe(column: str) -> dict[str, str]:
         text = f"median of the logits' variance due to {what}; lower is better"
         return {"Description": text, "Units": "logits^2"}
     if kind == "percentile":
-        text = f"percentile of score_{what} within clean reference scans; lower is better"
+        text = f"percentile of score_{what} within clean reference scans; n/a: nothing found"
         return {"Description": text, "Units": "%"}
-    if kind == "participant":
+    if column in {*acquisition.TEXTS, *acquisition.NUMBERS}:
+        text, units = "as in the sidecar of the scan", acquisition.NUMBERS.get(column)
+        return {"Description": text} | ({"Units": units} if units else {})
+    if kind == "participant" and column not in _COLUMNS:
         return {"Description": f"{what}, from participants.tsv"}
     text, units = _COLUMNS.get(column, (f"BIDS entity {column}", None))
     return {"Description": text} | ({"Units": units} if units else {})

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from qc_jax.scoring import record
+from qc_jax.scoring import record, scale
+from qc_jax.scoring.decision import DROP, KEEP, LOOK, Rule
 from qc_jax.scoring.scan_report import environment
 
 _ENOUGH = 8
@@ -27,6 +28,7 @@ def page(
     found: pl.DataFrame,
     described: Mapping[str, Mapping[str, str]],
     table_file: str,
+    rule: Rule,
     notices: Sequence[str] = (),
 ) -> str:
     """The report as HTML.
@@ -35,13 +37,14 @@ def page(
       found: see `group.table`.
       described: the data dictionary.
       table_file: name of the table beside the report.
+      rule: by which the scans were decided on.
       notices: what has to be known before scans are compared, above the plots.
     """
     refused = found.filter(pl.col("status") == record.REFUSED)
     plotted = [name for name in found.columns if name.startswith("score_")]
     plotted += [n for n in ("predicted_dice", "grey_matter_volume_ml") if n in found.columns]
     rows = _worst_first(found) if found.height > _MOST else found
-    hidden = ["file", "reason", "name", "warnings"]
+    hidden = ["file", "reason", "name", "warnings", "decision_reason", "cause_named"]
     # What is the same of all scans needs no column on the page.
     hidden += [c for c in ("model", "version", "file_now") if found[c].n_unique() == 1]
     columns = [c for c in found.columns if c not in hidden and not c.startswith("percentile_")]
@@ -50,6 +53,8 @@ def page(
         .get_template("group.html")
         .render(
             number=found.height,
+            decisions={word: (found["decision"] == word).sum() for word in (KEEP, LOOK, DROP)},
+            rule=rule,
             number_refused=refused.height,
             refused=refused.head(_MOST).select("name", "reason").to_dicts(),
             rows=rows.head(_MOST).to_dicts(),
@@ -72,16 +77,18 @@ def _worst_first(found: pl.DataFrame) -> pl.DataFrame:
 
 
 def _plot(column: str, found: pl.DataFrame) -> dict[str, Any]:
-    """A strip of points, or bars of counts with outliers; 0 to 100 on both axes, scores on a
-    logarithmic one."""
+    """A strip of points, or bars of counts with outliers; 0 to 100 on both axes.
+
+    The axis is that of the column, whatever the study, see `scale.axis_of`; outliers are told on
+    it, by the quartiles of the study, so that what is beyond an end is as far out as the end.
+    """
     values = found[column].to_numpy()
-    logarithmic = column.startswith("score_")
-    axis = np.log(np.maximum(values, np.finfo(float).tiny)) if logarithmic else values
-    low, high = axis.min(), axis.max()
-    positions = np.full(len(axis), 50.0) if high == low else 3 + 94 * (axis - low) / (high - low)
-    heights = 50 + 30 * np.random.default_rng(0).uniform(-1, 1, len(values))
-    first, third = np.quantile(axis, (0.25, 0.75))
-    beyond = np.maximum(axis - third, first - axis) - 1.5 * (third - first)
+    axis = scale.axis_of(column)
+    positions = axis.positions(values)
+    # Evenly, so that of scans with the same score as few as possible lie on one another.
+    heights = np.random.default_rng(0).permutation(np.linspace(15, 85, len(values)))
+    first, third = np.quantile(positions, (0.25, 0.75))
+    beyond = np.maximum(positions - third, first - positions) - 1.5 * (third - first)
     outlying = (beyond > 0) & (len(values) >= _ENOUGH)
     shown, bars = np.arange(len(values)), []
     if len(values) > _MOST:
@@ -104,9 +111,10 @@ def _plot(column: str, found: pl.DataFrame) -> dict[str, Any]:
     ]
     return {
         "column": column,
-        "low": f"{values.min():.3g}",
-        "high": f"{values.max():.3g}",
-        "logarithmic": logarithmic,
+        "number": len(values),
+        "ticks": axis.labels(),
+        "logarithmic": axis.logarithmic,
+        "number_at_limit": int((values <= scale.LIMIT).sum()) if axis is scale.SCORE else 0,
         "bars": bars,
         "bar_width": 100 / _BINS,
         "points": points,

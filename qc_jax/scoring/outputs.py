@@ -22,18 +22,40 @@ import qc_jax
 from qc_jax import files
 from qc_jax.data import geometry
 from qc_jax.models import Model
-from qc_jax.scoring import ownership
+from qc_jax.scoring import ownership, wanted
 from qc_jax.scoring.jobs import Job
 from qc_jax.scoring.ownership import Kind
 from qc_jax.scoring.scan import ScanScore
 
 _DESCRIPTION = "dataset_description.json"
-_PROBABILITY, _MASK = "label-GM_probseg", "label-GM_mask"
-_ENTROPY = "stat-entropy_desc-total_statmap"
+_FINEST = 0.001
+"""Step of the stored numbers: a twentieth of the limit of detection, so that what is below it is a
+handful of numbers and takes no room when compressed."""
 
 
-def _variance(name: str) -> str:
-    return f"stat-variance_desc-{name}_statmap"
+def _suffix(name: str) -> str:
+    """Of the file of a map, by its name in a record."""
+    if name.endswith(" variance"):
+        return f"stat-variance_desc-{name.removesuffix(' variance')}_statmap"
+    return {
+        wanted.PROBABILITY: "label-GM_probseg",
+        wanted.SEGMENTATION: "label-GM_mask",
+        wanted.ENTROPY: "stat-entropy_desc-total_statmap",
+    }[name]
+
+
+def _content(name: str, score: ScanScore) -> tuple[np.ndarray, str, str]:
+    """A map, its unit and what it is, by its name in a record."""
+    if name == wanted.PROBABILITY:
+        return score.probability, "1", "probability of grey matter"
+    if name == wanted.SEGMENTATION:
+        return score.segmentation, "1", "1 in grey matter"
+    if name == wanted.ENTROPY:
+        return score.entropy, "nat", "entropy of the softmax scaled by the total variance"
+    source = name.removesuffix(" variance")
+    if source == "total":
+        return score.total, "logits^2", "variance of the logits, task and all sources"
+    return score.variances[source], "logits^2", f"variance of the logits due to {source}"
 
 
 def write_maps(
@@ -42,9 +64,9 @@ def write_maps(
     score: ScanScore,
     image: nib.spatialimages.SpatialImage,
     model: Model,
-    sources: Sequence[str],
+    names: Sequence[str],
 ) -> dict[str, str]:
-    """Writes the maps with their sidecars: of the task, the total, and these sources.
+    """Writes these maps, see `Wanted.maps_of`, with their sidecars.
 
     Returns:
       File names within `output`, by what they hold.
@@ -53,53 +75,33 @@ def write_maps(
       OutputError: they cannot be written.
     """
     about = {"Model": model.path.stem, "ModelSHA256": model.sha256, "Sources": [str(job.scan)]}
-    maps = [
-        ("probability", _PROBABILITY, score.probability, "1", "probability of grey matter"),
-        ("segmentation", _MASK, score.segmentation, "1", "1 in grey matter"),
-    ]
-    chosen = {name: score.variances[name] for name in ("task", *sources)}
-    for name, variance in {**chosen, "total": score.total}.items():
-        maps.append(
-            (
-                f"{name} variance",
-                _variance(name),
-                variance,
-                "logits^2",
-                f"variance of the logits due to {name}"
-                if name != "total"
-                else "variance of the logits, task and all sources",
-            )
-        )
-    maps.append(
-        (
-            "entropy",
-            _ENTROPY,
-            score.entropy,
-            "nat",
-            "entropy of the softmax scaled by the total variance",
-        )
-    )
     written = {}
     files.remove_left_over(output / job.folder)
-    for what, suffix, data, units, description in maps:
-        path = output / job.folder / f"{job.prefix}_{suffix}.nii.gz"
+    for name in names:
+        data, units, description = _content(name, score)
+        path = output / job.folder / f"{job.prefix}_{_suffix(name)}.nii.gz"
         files.write_whole(path, functools.partial(nib.save, _like(image, data)))
         files.write_json(
             path.with_name(path.name.removesuffix(".nii.gz") + ".json"),
             {**about, "Description": description, "Units": units},
         )
-        written[what] = path.relative_to(output).as_posix()
+        written[name] = path.relative_to(output).as_posix()
     return written
 
 
 def _like(image: nib.spatialimages.SpatialImage, data: np.ndarray) -> nib.Nifti1Image:
-    """Data on the grid of the scan, qform and sform, their codes and their unit kept; real numbers
-    as scaled int16."""
+    """Data from 0 on, on the grid of the scan, qform and sform, their codes and their unit kept;
+    real numbers as int16 with a slope, in steps of `_FINEST` unless one is too large for that."""
     header = nib.Nifti1Header()
     header["descrip"] = f"{ownership.TOOL} {qc_jax.__version__}"
-    result = nib.Nifti1Image(data, image.affine, header)
+    whole = data.dtype == np.uint8
+    step = 1.0 if whole else max(_FINEST, float(data.max()) / np.iinfo(np.int16).max)
+    stored = data if whole else np.rint(data / step).astype(np.int16)
+    result = nib.Nifti1Image(stored, image.affine, header)
     geometry.keep_place(image, result.header)
-    result.set_data_dtype(np.uint8 if data.dtype == np.uint8 else np.int16)
+    result.set_data_dtype(stored.dtype)
+    if not whole:
+        result.header.set_slope_inter(step, 0)
     return result
 
 
@@ -127,12 +129,12 @@ def claim(output: Path) -> None:
     files.write_json(path, description)
 
 
-def planned_files(output: Path, job: Job, sources: Sequence[str]) -> Iterator[tuple[Path, Kind]]:
-    """Every file that a scan's outputs will be, and what it holds."""
+def planned_files(output: Path, job: Job, names: Sequence[str]) -> Iterator[tuple[Path, Kind]]:
+    """Every file that a scan's outputs are with these maps, and what it holds."""
     folder = output / job.folder
-    for suffix in (_PROBABILITY, _MASK, _ENTROPY, *map(_variance, ("task", *sources, "total"))):
-        yield folder / f"{job.prefix}_{suffix}.nii.gz", "map"
-        yield folder / f"{job.prefix}_{suffix}.json", "sidecar"
+    for name in names:
+        yield folder / f"{job.prefix}_{_suffix(name)}.nii.gz", "map"
+        yield folder / f"{job.prefix}_{_suffix(name)}.json", "sidecar"
     yield folder / f"{job.name}.json", "record"
     yield folder / f"{job.name}_volumes.js", "volumes"
     yield output / f"{job.name}.html", "report"

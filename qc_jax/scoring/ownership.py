@@ -16,6 +16,7 @@ import polars as pl
 from nibabel.wrapstruct import WrapStructError
 
 from qc_jax.errors import OutputError
+from qc_jax.scoring import acquisition
 
 Kind = Literal[
     "map", "sidecar", "record", "report", "volumes", "table", "columns", "iqms", "picture"
@@ -161,12 +162,22 @@ def _is_our_column(name: str) -> bool:
     return (
         name in _COLUMNS
         or name in _ENTITIES
+        or name in ("session_id", *acquisition.COLUMNS)
         or name.startswith(("score_", "percentile_", "participant_"))
     )
 
 
 _COLUMNS = {
-    *("name", "status", "sentence", "predicted_dice", "grey_matter_volume_ml"),
+    *(
+        "name",
+        "status",
+        "decision",
+        "decision_reason",
+        "cause_named",
+        "sentence",
+        "predicted_dice",
+        "grey_matter_volume_ml",
+    ),
     *("grey_matter_volume_error_ml", "model", "version", "file_now", "warnings", "reason", "file"),
 }
 _ENTITIES = {

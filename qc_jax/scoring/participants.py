@@ -112,11 +112,16 @@ def match(
         values.append(tuple(agreed) or (None,) * len(participants.columns))
     frame = pl.DataFrame(
         {
-            f"participant_{name}": _typed([row[i] for row in values])
+            _column(name): _typed([row[i] for row in values])
             for i, name in enumerate(participants.columns)
         }
     )
     return frame, [*participants.warnings, *_not_joined(participants, found, scans, disagreeing)]
+
+
+def _column(name: str) -> str:
+    """`participant_id` is the table's own."""
+    return "participant_other_id" if name == "id" else f"participant_{name}"
 
 
 def _people(participants: Participants, subjects: set[str]) -> dict[str, list[tuple]]:

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,15 @@ import qc_jax
 from qc_jax import files
 from qc_jax.errors import OutputError
 from qc_jax.models import Model
-from qc_jax.scoring import ownership
+from qc_jax.scoring import ownership, scale
+from qc_jax.scoring.decision import Decision, Rule, decide, undecided
 from qc_jax.scoring.jobs import Job
 from qc_jax.scoring.scan import ScanScore
+from qc_jax.scoring.wanted import Wanted
 
 SCORED, REFUSED = "scored", "refused"
+DECIDING = ("predicted_dice", "grey_matter_volume_ml", "grey_matter_volume_error_ml")
+"""Numbers that a decision rests on."""
 _MOST_HASHED = 2**32
 """Bytes; nothing larger is a scan, and it is refused by its header alone."""
 
@@ -68,8 +72,13 @@ def scored(
     score: ScanScore,
     maps: dict[str, str],
     seconds: dict[str, float],
+    rule: Rule,
+    acquisition: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The record of a scored scan, without the sizes of its files."""
+    """The record of a scored scan, without the sizes of its files.
+
+    What is at the limit of detection has no percentile and no severity in it.
+    """
     found = score.interpretation
     record = {
         **_identity(job, model, contents),
@@ -79,20 +88,38 @@ def scored(
         "scores": score.scores,
         "local_scores": score.local_scores,
         "grey_matter_volume_ml": score.volume,
+        "acquisition": dict(acquisition),
         "maps": maps,
         "seconds": seconds,
     }
     if found is not None:
         record |= {
             "grey_matter_volume_error_ml": score.volume_error,
-            "percentiles": found.percentiles,
+            "percentiles": {
+                n: p for n, p in found.percentiles.items() if scale.has_percentile(record, n)
+            },
             "causes": found.causes,
             "cause_named": found.cause_named,
-            "severities": found.severities,
+            "severities": {n: s for n, s in found.severities.items() if scale.found(record, n)},
             "predicted_dice": found.predicted_dice,
             "sentence": found.sentence,
         }
-    return record
+    decided = decision_of(record, rule)
+    return record | {"decision": decided.word, "decision_reason": decided.why}
+
+
+def decision_of(fields: Mapping[str, Any], rule: Rule) -> Decision:
+    """Whether a scan is kept, by its record or its row of a table.
+
+    Records of a model without calibration hold nothing to decide by; those of version 0.8 and
+    before do not say whether the cause was doubtful, which then counts as not.
+    """
+    if fields["status"] == REFUSED:
+        return undecided("it was refused and has no scores")
+    dice, volume, error = (fields.get(name) for name in DECIDING)
+    if dice is None or volume is None or error is None:
+        return undecided("its model has no calibration and predicts no Dice coefficient")
+    return decide(dice, volume, error, fields.get("cause_named") is not False, rule)
 
 
 def refusal(
@@ -145,12 +172,12 @@ def sizes(output: Path, paths: Sequence[Path]) -> dict[str, int]:
     return {path.relative_to(output).as_posix(): path.stat().st_size for path in paths}
 
 
-def finished(output: Path, job: Job, model: Model, sources: Sequence[str]) -> dict[str, Any] | None:
+def finished(output: Path, job: Job, model: Model, wanted: Wanted) -> dict[str, Any] | None:
     """The record of an earlier call that still holds, or None.
 
     The contents of the scan, the model and the version but for its last number have to be the same,
-    and all files there and whole, maps of these sources among them; a refusal must not have been
-    for a passing cause.  Where only the place of the scan has changed, the record has it
+    and all files there and whole, the wanted maps among them; a refusal must not have been for a
+    passing cause.  Where only the place of the scan has changed, the record has it
     afterwards.
     """
     record = read(record_path(output, job))
@@ -158,7 +185,7 @@ def finished(output: Path, job: Job, model: Model, sources: Sequence[str]) -> di
         return None
     if _without_patch(record["version"]) != _without_patch(qc_jax.__version__):
         return None
-    if not _is_complete(output, record, sources):
+    if not _is_complete(output, record, wanted):
         return None
     stamp = stamp_of(job.scan)
     if stamp != tuple(record.get("stamp", ())):
@@ -262,15 +289,16 @@ def is_record(content: Any) -> bool:
     tables = (content.get("scores", {}), content.get("percentiles", {}), content.get("files", {}))
     if not all(isinstance(table, dict) and _are_numbers(table.values()) for table in tables):
         return False
-    optional = ("predicted_dice", "grey_matter_volume_ml", "grey_matter_volume_error_ml")
-    if not _are_numbers(content[key] for key in optional if key in content):
+    if not _are_numbers(content[key] for key in DECIDING if key in content):
         return False
     maps, stamp = content.get("maps", {}), content.get("stamp", [])
     return (
         isinstance(maps, dict)
         and all(isinstance(name, str) for name in maps.values())
         and isinstance(stamp, list)
+        and isinstance(content.get("acquisition", {}), dict)
         and isinstance(content.get("sentence", ""), str)
+        and isinstance(content.get("cause_named", True), bool)
         and ("scores" in content) == (content["status"] == SCORED)
     )
 
@@ -282,10 +310,10 @@ def _are_numbers(values: Any) -> bool:
     )
 
 
-def _is_complete(output: Path, record: dict[str, Any], sources: Sequence[str]) -> bool:
+def _is_complete(output: Path, record: dict[str, Any], wanted: Wanted) -> bool:
     if record["status"] == REFUSED:
         return not record.get("passing", False)
-    if not {f"{name} variance" for name in sources} <= set(record.get("maps", {})):
+    if not set(wanted.maps_of(record.get("sentence", ""))) <= set(record.get("maps", {})):
         return False
     expected = record.get("files", {})
     try:

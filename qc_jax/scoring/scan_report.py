@@ -6,30 +6,26 @@ load scripts but not files.
 
 import base64
 import gzip
-import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
-import matplotlib
 import nibabel as nib
 import numpy as np
-from PIL import Image
-from scipy import ndimage
 
 from qc_jax import files
 from qc_jax.errors import OutputError
 from qc_jax.models import Model
-from qc_jax.scoring.answer import severity_in_words
+from qc_jax.scoring import pictures, scale
+from qc_jax.scoring.answer import causes_in, severity_in_words
 from qc_jax.scoring.jobs import Job
 from qc_jax.scoring.ownership import ASSETS
 from qc_jax.scoring.scan import ScanScore
 
 _HERE = Path(__file__).parent
-_SLICES = 8
-_ZOOM = 2
-_MAP_COLOURS = "viridis"
-
+TITLES = {"wrap": "wrap-around", "task": "anatomy (task)", "total": "total"}
+"""What the reports call a map, where that is not its name."""
 HOW_TO_READ = {
     "task": "Doubt that the anatomy itself causes; borders of grey matter show on every scan.",
     "motion": "The head moved during the scan: blurred, doubled edges along one direction.",
@@ -37,7 +33,8 @@ HOW_TO_READ = {
     "noise": "Grain everywhere, most where the signal is weak.",
     "ghosting": "Faint copies of the head, shifted along one direction.",
     "blur": "Resolution lost along one direction: the folds run together.",
-    "wrap": "Lines of k-space missing: the head folds over itself.",
+    "wrap": "The head folded over itself: what sticks out on one side lies over the other.",
+    "total": "The sum of all maps.",
 }
 
 
@@ -69,58 +66,87 @@ def write(output: Path, job: Job, score: ScanScore, record: dict[str, Any], mode
       OutputError: it cannot be written.
     """
     conformed, prediction = score.conformed, score.measurement.prediction
-    slices = _slices(conformed.mask)
-    names = ["task", *model.description.sources]
+    known, names = model.calibration, ["task", *model.description.sources]
     total = prediction.variances.sum(axis=-1)
-    # One scale for all maps of a scan, so that they compare.
-    top = float(np.percentile(total[conformed.mask], 99.5))
-    pictures = [
-        {
-            "title": f"{name} variance",
-            "picture": _png(_overlay(conformed.image, volume, top, slices)),
-            "caption": caption,
-            "score": record["scores"].get(name),
-        }
-        for name, volume, caption in [
-            *(
-                (name, prediction.variances[..., i], HOW_TO_READ.get(name, ""))
-                for i, name in enumerate(names)
+    variances = {name: prediction.variances[..., i] for i, name in enumerate(names)}
+    ranges = {name: scale.range_of(name, known) for name in (*names, "total")}
+    slices = pictures.slices_of(conformed.mask)
+    maps = {**variances, "total": total}
+    shown = {
+        name: {
+            "title": TITLES.get(name, name),
+            "picture": pictures.png(
+                pictures.over_slices(conformed.image, variance, ranges[name], slices)
             ),
-            ("total", total, "The sum of the maps above."),
-        ]
-    ]
-    volumes = {
-        "scan": conformed.image,
-        "grey matter": prediction.probabilities[..., 1],
-        **{f"{n} variance": prediction.variances[..., i] for i, n in enumerate(names)},
-        "total variance": total,
+            "caption": HOW_TO_READ.get(name, ""),
+            "score": record["scores"].get(name),
+            "ticks": ranges[name].labels(),
+            "found": name == "total" or scale.found(record, name),
+        }
+        for name, variance in maps.items()
     }
+    order = shown_first(record, model.description.sources)
+    for name in order.first:
+        place = pictures.worst_place(variances[name], conformed.mask, model.description.voxel_size)
+        planes = pictures.over_planes(conformed.image, variances[name], ranges[name], place)
+        shown[name]["planes"] = pictures.png(planes)
+    outlined = pictures.outlined(conformed.image, score.measurement.grey_matter, slices)
     page = (
         environment()
         .get_template("scan.html")
         .render(
             record=record,
-            names=names,
-            known=model.calibration,
-            strips=[_strip(name, record, model.calibration) for name in names],
+            known=known,
+            strips=[_strip(name, record, known) for name in names],
+            axis=scale.SCORE.labels(),
+            limit=scale.LIMIT,
+            at_limit=scale.AT_LIMIT,
             words=severity_in_words,
-            segmentation=_png(_outlined(conformed.image, score.measurement.grey_matter, slices)),
-            pictures=pictures,
-            top=top,
-            gradient=", ".join(
-                matplotlib.colors.to_hex(c)
-                for c in matplotlib.colormaps[_MAP_COLOURS](np.linspace(0, 1, 9))
-            ),
+            titles=TITLES,
+            segmentation=pictures.png(outlined),
+            order=order,
+            shown=shown,
+            gradient=pictures.gradient(),
             description=model.description,
-            training=model.training,
-            volumes=list(volumes),
+            volumes=["scan", "grey matter", *(f"{name} variance" for name in maps)],
             script=f"{job.folder.as_posix()}/{job.name}_volumes.js",
             assets=ASSETS,
         )
     )
+    volumes = {
+        "scan": conformed.image,
+        "grey matter": prediction.probabilities[..., 1],
+        **{f"{name} variance": ranges[name].shares(maps[name]) for name in maps},
+    }
     script = output / job.folder / f"{job.name}_volumes.js"
-    files.write_text(script, _volumes_script(volumes, conformed.affine, top))
+    files.write_text(script, _volumes_script(volumes, conformed.affine))
     files.write_text(report_path(output, job), page)
+
+
+class Order(NamedTuple):
+    """Names of the maps of a report: in three planes, of slices, and folded away."""
+
+    first: list[str]
+    others: list[str]
+    folded: list[str]
+
+
+def shown_first(record: Mapping[str, Any], sources: Sequence[str]) -> Order:
+    """The named causes first, those with a map before others, and where none of them has a map
+    the strongest that was found; then what else was found, the task and the total; what is at the
+    limit of detection last.
+
+    Args:
+      record: of a scored scan.
+      sources: all that the model knows.
+    """
+    local = record["local_scores"]
+    found = sorted((s for s in sources if scale.found(record, s)), key=lambda s: -local[s])
+    named = [s for s in causes_in(record.get("sentence", "")) if s in sources]
+    named.sort(key=lambda source: source not in found)
+    first = named if set(named) & set(found) else [*named, *found[:1]]
+    others = [*(s for s in found if s not in first), "task", "total"]
+    return Order(first, others, [s for s in sources if s not in (*first, *others)])
 
 
 def copy_viewer(output: Path) -> None:
@@ -141,69 +167,25 @@ def copy_viewer(output: Path) -> None:
         files.write_bytes(target, content)
 
 
-# -- Pictures ----------------------------------------------------------------------------------
-
-
-def _slices(mask: np.ndarray) -> np.ndarray:
-    """Axial slices evenly spread over the cranium: the lowest third holds face and neck."""
-    levels = np.flatnonzero(mask.any(axis=(0, 1)))
-    low = levels[0] + 0.3 * (levels[-1] - levels[0])
-    return np.linspace(low, levels[-1] - 4, _SLICES).round().astype(int)
-
-
-def _mosaic(volume: np.ndarray, slices: np.ndarray) -> np.ndarray:
-    """Axial slices side by side, anterior up, the subject's left on the left; enlarged."""
-    row = np.concatenate([volume[:, ::-1, z].swapaxes(0, 1) for z in slices], axis=1)
-    return row.repeat(_ZOOM, axis=0).repeat(_ZOOM, axis=1)
-
-
-def _grey(image: np.ndarray, slices: np.ndarray) -> np.ndarray:
-    return np.repeat(_mosaic(image, slices)[..., None], 3, axis=-1)
-
-
-def _overlay(image, variance, top: float, slices) -> np.ndarray:
-    """The map over the scan, the more opaque the larger the variance."""
-    share = np.clip(_mosaic(variance, slices) / top, 0, 1)
-    colours = matplotlib.colormaps[_MAP_COLOURS](share)[..., :3]
-    alpha = 0.85 * np.sqrt(share[..., None])
-    return (1 - alpha) * _grey(image, slices) + alpha * colours
-
-
-def _outlined(image, mask, slices) -> np.ndarray:
-    row = _mosaic(mask, slices)
-    outline = row & ~ndimage.binary_erosion(row)
-    picture = _grey(image, slices)
-    picture[outline] = matplotlib.colors.to_rgb("tab:orange")
-    return picture
-
-
-def _png(picture: np.ndarray) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(np.rint(255 * picture).astype(np.uint8)).save(buffer, "PNG")
-    return base64.b64encode(buffer.getvalue()).decode()
-
-
 def _strip(name: str, record: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
-    """Where a score lies beside those of clean scans, on a logarithmic axis from 0 to 100."""
+    """Where a score lies beside those of clean scans, 0 to 100 on the axis of all scores."""
     score = record["scores"][name]
     reference = known["reference"][name] if known else []
-    values = np.log([score, *reference])
-    low, high = values.min(), max(values.max(), values.min() + 1e-6)
-    positions = 4 + 92 * (values - low) / (high - low)
-    return {"name": name, "score": score, "at": positions[0], "reference": positions[1:].tolist()}
+    at, *others = scale.SCORE.positions([score, *reference]).tolist()
+    found = scale.found(record, name)
+    return {"name": name, "score": score, "at": at, "reference": others, "found": found}
 
 
 # -- Volumes -----------------------------------------------------------------------------------
 
 
-def _volumes_script(volumes: dict[str, np.ndarray], affine: np.ndarray, top: float) -> str:
-    """`QC_JAX_VOLUMES`: by name, base64 of a gzipped NIfTI of 8 bits, and the top of its scale."""
+def _volumes_script(volumes: dict[str, np.ndarray], affine: np.ndarray) -> str:
+    """`QC_JAX_VOLUMES`: by name, base64 of a gzipped NIfTI of 8 bits, of values in [0, 1]."""
     entries = []
     for name, volume in volumes.items():
-        limit = top if name.endswith("variance") else 1.0
-        stored = np.rint(255 * np.clip(volume / limit, 0, 1)).astype(np.uint8)
+        stored = np.rint(255 * np.clip(volume, 0, 1)).astype(np.uint8)
         image = nib.Nifti1Image(stored, affine)
-        image.header.set_slope_inter(limit / 255, 0)
+        image.header.set_slope_inter(1 / 255, 0)
         packed = base64.b64encode(gzip.compress(image.to_bytes(), 5)).decode()
-        entries.append(f'"{name}": {{"top": {limit:.6g}, "data": "{packed}"}}')
+        entries.append(f'"{name}": {{"data": "{packed}"}}')
     return "var QC_JAX_VOLUMES = {\n" + ",\n".join(entries) + "\n};\n"

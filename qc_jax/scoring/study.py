@@ -1,6 +1,7 @@
 """Many scans: each gets exactly one record, and none stops the others."""
 
 import collections
+import dataclasses
 import functools
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,7 @@ from qc_jax.errors import ConfigError
 from qc_jax.models import Model
 from qc_jax.scoring import cluster, outputs, ownership, record, scan_report
 from qc_jax.scoring.jobs import Job, plain_stem
+from qc_jax.scoring.wanted import Wanted
 from qc_jax.scoring.worker import Limits, Worker
 
 
@@ -19,7 +21,7 @@ def score_study(
     jobs: Sequence[Job],
     output: Path,
     model: Model,
-    sources: Sequence[str] = (),
+    wanted: Wanted = Wanted(),  # noqa: B008 (frozen)
     limits: Limits = Limits(),  # noqa: B008 (frozen)
     finished: Callable[[dict[str, Any]], None] = lambda record: None,
     progress: Callable[[Job, float], None] = lambda job, share: None,
@@ -32,7 +34,7 @@ def score_study(
       jobs: the scans.
       output: folder for maps, records and reports.
       model: see `load_model`.
-      sources: those whose maps are written; all by default.
+      wanted: what is made of each.
       limits: what a scan may take.
       finished: called with each record as it comes, those of earlier calls first.
       progress: called with the scan in work and the share of it that is done, here only.
@@ -47,12 +49,12 @@ def score_study(
       OutputError: the output cannot be written, or holds what another made.
     """
     known = model.description.sources
-    unknown = [name for name in sources if name not in known]
+    unknown = [name for name in wanted.sources if name not in known]
     if unknown:
         raise ConfigError(f"the model knows no {', '.join(unknown)}; it knows {', '.join(known)}")
     outputs.claim(output)
     scan_report.copy_viewer(output)
-    wanted, records = tuple(sources or known), {}
+    wanted, records = dataclasses.replace(wanted, sources=wanted.sources or known), {}
     jobs = _under_earlier_names(jobs, output)
     for job in jobs:
         done = record.finished(output, job, model, wanted)
@@ -61,7 +63,7 @@ def score_study(
             finished(done)
     left = {job.name: job for job in jobs if job.name not in records}
     for job in left.values():
-        ownership.check_files(outputs.planned_files(output, job, wanted))
+        ownership.check_files(outputs.planned_files(output, job, wanted.possible_maps))
         record.check_replaceable(output, job)
     if client is None:
         fresh = _score_here(
@@ -102,11 +104,11 @@ def _score_here(
     jobs: Sequence[Job],
     output: Path,
     model: Model,
-    sources: Sequence[str],
+    wanted: Wanted,
     limits: Limits,
     progress: Callable[[Job, float], None],
     worker_command: Sequence[str],
 ) -> Iterator[dict[str, Any]]:
     with Worker(model, limits, worker_command) as worker:
         for job in jobs:
-            yield worker.score(job, output, sources, functools.partial(progress, job))
+            yield worker.score(job, output, wanted, functools.partial(progress, job))

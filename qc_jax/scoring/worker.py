@@ -35,10 +35,11 @@ from qc_jax.errors import (
     one_line,
 )
 from qc_jax.models import Model, load_model
-from qc_jax.scoring import outputs, record, scan_report
+from qc_jax.scoring import acquisition, outputs, record, scan_report, wanted
 from qc_jax.scoring.jobs import Job
 from qc_jax.scoring.record import Contents
 from qc_jax.scoring.scan import score
+from qc_jax.scoring.wanted import Wanted
 
 _LOOK_EVERY = 0.2
 """Seconds between two looks at the time and the memory that a scan has taken."""
@@ -98,7 +99,7 @@ class Worker:
         self,
         job: Job,
         output: Path,
-        sources: Sequence[str],
+        asked: Wanted,
         progress: Callable[[float], None] = lambda share: None,
     ) -> dict[str, Any]:
         """The record of a scan; its maps and its report are written.
@@ -106,7 +107,7 @@ class Worker:
         Args:
           job: the scan.
           output: folder of all outputs.
-          sources: those whose maps are written.
+          asked: what is made of it.
           progress: called with the share of the network's work that is done.
 
         Raises:
@@ -116,7 +117,7 @@ class Worker:
         if self._process is None or self._process.poll() is not None:
             self._start()
         fields = dataclasses.asdict(job) | {"scan": str(job.scan), "folder": str(job.folder)}
-        message = {"job": fields, "output": str(output), "sources": list(sources)}
+        message = {"job": fields, "output": str(output), "wanted": dataclasses.asdict(asked)}
         deadline = time.monotonic() + self._limits.seconds
         try:
             with contextlib.suppress(BrokenPipeError):  # it died: the answer says how
@@ -218,7 +219,7 @@ def main() -> None:
                 job,
                 Path(message["output"]),
                 model,
-                message["sources"],
+                wanted.from_json(message["wanted"]),
                 lambda share: say(progress=share),
             )
         except QcJaxError as error:
@@ -231,7 +232,7 @@ def record_for(
     job: Job,
     output: Path,
     model: Model,
-    sources: Sequence[str],
+    asked: Wanted,
     progress: Callable[[float], None],
 ) -> dict[str, Any]:
     """The record of a scan, scored or refused, whatever is wrong with it.
@@ -242,7 +243,7 @@ def record_for(
     contents = record.look(job.scan)
     refuse = functools.partial(record.refusal, job, model, contents)
     try:
-        return score_one(job, contents, output, model, sources, progress)
+        return score_one(job, contents, output, model, asked, progress)
     except UnreadableError as error:
         return refuse(str(error), passing=True)
     except ScanError as error:
@@ -270,7 +271,7 @@ def score_one(
     contents: Contents,
     output: Path,
     model: Model,
-    sources: Sequence[str],
+    asked: Wanted,
     progress: Callable[[float], None],
 ) -> dict[str, Any]:
     """Scores a scan, writes its maps and its report, and returns its record.
@@ -285,16 +286,18 @@ def score_one(
     if record.stamp_of(job.scan) != contents.stamp:
         raise UnreadableError(f"{job.scan} was changed while it was read; score it again")
     times.append(time.monotonic())
-    found = score(image, model, progress, warnings)
+    parameters, unreadable = acquisition.read(job, image)
+    found = score(image, model, progress, [*warnings, *unreadable])
     times.append(time.monotonic())
-    maps = outputs.write_maps(output, job, found, image, model, sources)
+    named = asked.maps_of(found.interpretation.sentence if found.interpretation else "")
+    maps = outputs.write_maps(output, job, found, image, model, named)
     times.append(time.monotonic())
     names = ("reading", "network", "maps")
     seconds = dict(zip(names, np.diff(times).round(3).tolist(), strict=True))
-    made = record.scored(job, model, contents, found, maps, seconds)
+    made = record.scored(job, model, contents, found, maps, seconds, asked.rule, parameters)
     scan_report.write(output, job, found, made, model)
     made["seconds"]["report"] = round(time.monotonic() - times[-1], 3)
-    written = [path for path, _ in outputs.planned_files(output, job, sources)]
+    written = [path for path, _ in outputs.planned_files(output, job, named)]
     written.remove(record.record_path(output, job))
     return made | {"files": record.sizes(output, written)}
 
