@@ -242,7 +242,7 @@ def test_training_a_teacher_leaves_the_task_network_it_started_from_whole():
     chex.assert_trees_all_equal(task, fresh(0, 1).params)
 
 
-def test_teachers_share_a_program_which_trains_each_on_its_own_source_alone():
+def test_teachers_share_a_program_which_trains_each_on_its_own_source_alone(as_users_compile):
     task = fresh(0, 1).params
     frozen, key, batch = training.Frozen(task), jax.random.key(7), batch_of()
     shared = step_of("teacher", shown=SOURCES_2)
@@ -253,10 +253,7 @@ def test_teachers_share_a_program_which_trains_each_on_its_own_source_alone():
             on_mesh(fresh(1, 0, task)), key, batch, (frozen, jnp.arange(2) == i)
         )
         for name, value in metrics_alone.items():
-            # The variances in SSIM are small differences of large numbers.
-            np.testing.assert_allclose(
-                metrics_among[name], value, rtol=1e-4, atol=2e-5, err_msg=name
-            )
+            np.testing.assert_allclose(metrics_among[name], value, rtol=1e-4, err_msg=name)
         for a, b in zip(jax.tree.leaves(alone.params), jax.tree.leaves(among.params), strict=True):
             # Adam divides by the gradient's size: where that is rounding error, so is the step.
             assert np.mean(np.abs(np.asarray(a) - np.asarray(b)) > 1e-3) < 0.02
@@ -283,6 +280,21 @@ def test_a_gradient_that_is_not_finite_changes_nothing_and_is_counted():
         chex.assert_trees_all_equal(state.inner_state, before.inner_state)
     _, state = OPTIMISER.update(params, state, params, value=1.0)
     assert int(state.notfinite_count) == 0
+
+
+def test_a_loss_that_is_not_finite_changes_nothing_though_its_gradient_is():
+    params = {"x": np.ones(3, np.float32)}
+    step = training.train_step(
+        training.data_mesh(1),
+        lambda key, scan, fixed: scan["image"],
+        lambda params, samples, fixed, state: (jnp.sum(params["x"]) + jnp.sum(samples), {}),
+        OPTIMISER,
+    )
+    batch = {"image": jnp.full((2, 1), jnp.inf), "index": jnp.arange(2)}
+    before = on_mesh(training.init_state(jax.tree.map(jnp.array, params), OPTIMISER))
+    after, metrics = step(before, jax.random.key(0), batch, None)
+    assert jnp.isinf(metrics["loss"]) and int(after.optimiser.notfinite_count) == 1
+    chex.assert_trees_all_equal(after.params, params)
 
 
 def test_learning_rate_and_epsilon_halve_together_on_a_plateau():
