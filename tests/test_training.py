@@ -242,7 +242,7 @@ def test_training_a_teacher_leaves_the_task_network_it_started_from_whole():
     chex.assert_trees_all_equal(task, fresh(0, 1).params)
 
 
-def test_teachers_share_a_program_which_trains_each_on_its_own_source_alone(as_users_compile):
+def test_teachers_share_a_program_which_trains_each_on_its_own_source_alone():
     task = fresh(0, 1).params
     frozen, key, batch = training.Frozen(task), jax.random.key(7), batch_of()
     shared = step_of("teacher", shown=SOURCES_2)
@@ -253,7 +253,10 @@ def test_teachers_share_a_program_which_trains_each_on_its_own_source_alone(as_u
             on_mesh(fresh(1, 0, task)), key, batch, (frozen, jnp.arange(2) == i)
         )
         for name, value in metrics_alone.items():
-            np.testing.assert_allclose(metrics_among[name], value, rtol=1e-4, err_msg=name)
+            # As users compile, they are equal to 1e-7; without optimisation SSIM is off by 1e-5.
+            np.testing.assert_allclose(
+                metrics_among[name], value, rtol=1e-4, atol=2e-5, err_msg=name
+            )
         for a, b in zip(jax.tree.leaves(alone.params), jax.tree.leaves(among.params), strict=True):
             # Adam divides by the gradient's size: where that is rounding error, so is the step.
             assert np.mean(np.abs(np.asarray(a) - np.asarray(b)) > 1e-3) < 0.02
