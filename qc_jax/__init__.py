@@ -3,7 +3,7 @@
 import importlib
 import os
 
-__version__ = "0.10.0"
+__version__ = "0.11.0"
 __all__ = ["Model", "ScanScore", "load_model", "score"]
 
 # On a CPU, jax 0.11 waits for ever where as many Fourier transforms run side by side as XLA has
