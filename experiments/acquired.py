@@ -27,6 +27,9 @@ _EDGE, _GRID = 1.0, (192, 240, 240)
 """mm and voxels of the label maps."""
 _LOCAL, _STRIPPED, _DEFACED, _MOVED, _SCALED = 0.4, 0.25, 0.2, 0.5, 0.3
 """Shares of the artefacts that are in a part of the head, and of the draws with these steps."""
+_BRAIN_ALONE = 0.1
+"""Share of the heads that are spoilt when all but the brain is gone, as people do with stripped
+scans to try a tool: their ghosts lie in air that is zero else."""
 _TOGETHER = ("motion", "ghosting", "pulsation", "residue", "spike", "noise", "blur")
 _BRAIN = [
     tissues.TISSUES.index(name)
@@ -150,12 +153,14 @@ def draw(rng: np.random.Generator, head: Head, description: Description) -> Draw
         image = np.asarray(augment.bias_field(jax.random.fold_in(key, 3), image, 0.3))
         fractions = np.asarray(fractions)
     assert image is not None, f"{head.name} has neither fractions nor an image"
-    size = tuple(map(float, np.linalg.norm(head.affine[:3, :3], axis=0)))
-    box = fold_over.head_box(image, size)
-    protocol = draw_protocol(rng, box, max(size))
     brain = None
     if fractions is not None:
         brain = fractions[..., _BRAIN].sum(axis=-1, dtype=np.float32) > 127
+        if rng.random() < _BRAIN_ALONE:
+            image = np.where(_around(rng, brain), image, np.float32(0))
+    size = tuple(map(float, np.linalg.norm(head.affine[:3, :3], axis=0)))
+    box = fold_over.head_box(image, size)
+    protocol = draw_protocol(rng, box, max(size))
     remains = _remains(rng, brain)
     later = int(rng.integers(2**31))
 
@@ -236,6 +241,11 @@ def _remains(rng: np.random.Generator, brain: np.ndarray | None) -> np.ndarray |
         return None
     if step > _STRIPPED:
         return ~pipeline.face(brain, float(rng.uniform(0.2, 0.4)))
+    return _around(rng, brain)
+
+
+def _around(rng: np.random.Generator, brain: np.ndarray) -> np.ndarray:
+    """The brain and a margin of 1 to 3 voxels, without holes."""
     wider = ndimage.binary_dilation(brain, iterations=int(rng.integers(1, 4)))
     return ndimage.binary_fill_holes(wider)
 

@@ -226,6 +226,9 @@ def test_protocols_that_are_drawn_hold_the_head():
         assert np.all(in_plane < 1.41) and min(protocol.voxel_size) >= 0.699
     assert len({protocol.axes for protocol in drawn}) > 3
     assert {protocol.slices for protocol in drawn} == {True, False}
+    # Of a third the field is a cube, much wider than the head from side to side.
+    cubes = [p for p in drawn if np.ptp(p.field_of_view) < 32]
+    assert 10 < len(cubes) < 30 and min(p.field_of_view[0] for p in cubes) > 190
 
 
 @pytest.mark.parametrize(

@@ -190,9 +190,13 @@ def draw_protocol(
         sizes[axes.partition] = rng.uniform(2.0, 6.0)
     extent = np.maximum(high - low, 16 * sizes)
     margin = rng.uniform(1.02, 1.25, 3)
+    if rng.random() < 0.35 and sizes.min() > 0.95:
+        # A cube, as many scans are: ghosts lie in the air beside the head.
+        margin = margin[0] * extent.max() / extent
     matrix = 16 * np.ceil(extent * margin / sizes / 16).astype(int)
     if slices:
-        matrix[axes.partition] = np.ceil(extent[axes.partition] * margin[0] / sizes.max())
+        partition = axes.partition
+        matrix[partition] = np.ceil(extent[partition] * margin[partition] / sizes.max())
     field_of_view = matrix * sizes
     spare = (field_of_view - (high - low)) / 2
     centre = (low + high) / 2 + rng.uniform(-0.5, 0.5, 3) * np.maximum(spare, 0.0)

@@ -34,9 +34,10 @@ to 0.5 named as many causes rightly, and from 0.2 on fewer of what did no harm w
 _SMALLEST_BAR = 1e-6
 """mL, and a scale: a network that has not learnt finds no grey matter in any scan, so that errors
 and error bars are 0."""
-HARMLESS = 0.95
+HARMLESS = 0.92
 """Dice coefficient with the segmentation of the clean scan from which on an artefact has done no
-harm, so that there is nothing to name."""
+harm, so that there is nothing to name.  Of 29 clean scans of other people than those of the fit
+0.95 named two, 0.92 none, and of 76 that were harmed 62 and 60 rightly; 0.9 only 54."""
 _RELIABLE = 0.5
 """Share of the causes that has to be right before one is named in words."""
 ONE_SIGMA = 0.6827
