@@ -28,7 +28,7 @@ class _Common:
     """Predicted Dice from which on a scan is kept for measuring grey matter."""
     drop_dice: float = 0.75
     """Predicted Dice below which a scan is dropped; 0 drops none."""
-    keep_volume_error: float = 0.05
+    keep_volume_error: float = 0.06
     """Error of the volume up to which a scan is kept, as a share of the volume."""
     time_limit: float = 900.0
     """Seconds that one scan may take before it is refused."""
