@@ -16,7 +16,7 @@ KEEP, LOOK, DROP = "keep", "look", "drop"
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """What a scan has to reach.  The defaults were chosen on 206 versions of 26 real heads with
+    """What a scan has to reach.  The defaults were chosen on 204 versions of 26 real heads with
     labels, see `docs/scoring.md`.
 
     Attributes:
