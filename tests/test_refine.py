@@ -72,7 +72,7 @@ def blocks_with(cross_entropy, own, causes, seed=0):
 
 
 @pytest.fixture(scope="module")
-def learnt():
+def learnt(optimised):
     causes = [None, 0, 1] * 40
     own = [{None: 0.0, 0: 0.5, 1: 1.0}[cause] for cause in causes]
     # Twice the cross-entropy is the variance of the task, of the artefact and two floors.

@@ -432,8 +432,9 @@ def test_one_step_of_the_large_presets_has_the_right_shapes(preset, name):
     frozen, key = train.frozen_for(stage, params), jax.random.key(0)
 
     def step(state, frozen, batch):
-        mesh = training.data_mesh(1)
-        return build.step_of(config, stage, mesh, frozen, None)(state, key, batch)
+        return build.step_of(config, stage, training.data_mesh(1))(
+            state, key, batch, build.Fixed(frozen)
+        )
 
     shape = (config.batch_size, *config.heads.field_of_view)
     batch = {
