@@ -81,7 +81,7 @@ def raised(spoilt):
 @pytest.mark.parametrize(
     "artefact",
     [
-        pytest.param("none", marks=not_yet("noise is likelier in a mean of many heads")),
+        "none",
         pytest.param("motion", marks=not_yet("not found on the grid of the network")),
         "spike",
         "noise",
