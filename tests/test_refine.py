@@ -130,20 +130,26 @@ def test_a_calibration_from_draws(model, draw):
     np.testing.assert_array_equal(scans[1].scores, found.scores)
 
 
-def known(dice, kept, expected_dice):
+def known(dice, kept, expected_dice, person="someone"):
     scores = np.zeros(2)
-    return KnownScan("someone", None, 0.0, scores, scores, expected_dice, dice, kept, 1.0, 1.0, 0.1)
+    return KnownScan(person, None, 0.0, scores, scores, expected_dice, dice, kept, 1.0, 1.0, 0.1)
 
 
 def test_real_scans_reach_what_label_maps_do():
     """Of what the clean scan reaches a spoilt one has kept^0.8, that of a map and a real one."""
     kept = np.array([1.0, 0.9, 0.5, 0.2])
-    of_map = [known(0.9 * k**0.8, k, 1.0 * (k > 0.95)) for k in kept]
+    maps = [[known(0.9 * k**0.8, k, 1.0 * (k > 0.95), name) for k in kept] for name in "ab"]
     real = [known(np.nan, k, 0.8 * (k > 0.95)) for k in kept]
-    found = calibrate.with_dice_of_real_scans([of_map, real])
+    found = calibrate.with_dice_of_real_scans([*maps, real])
     np.testing.assert_allclose([s.dice for s in found[:4]], 0.9 * kept**0.8)
-    np.testing.assert_allclose([s.dice for s in found[4:]], 0.9 * 0.8 * kept**0.8)
-    assert np.isnan(calibrate.with_dice_of_real_scans([real])[0].dice)
+    np.testing.assert_allclose([s.dice for s in found[8:]], 0.9 * 0.8 * kept**0.8)
+
+
+def test_labels_of_one_person_say_nothing_of_others():
+    """The calibration refuses them in one sentence, which truths made of them would get around."""
+    of_map, real = [known(0.9, 1.0, 1.0)], [known(np.nan, 1.0, 0.8)]
+    for draws in ([real], [of_map, of_map, real]):
+        assert np.isnan(calibrate.with_dice_of_real_scans(draws)[-1].dice)
 
 
 def test_what_was_said_of_a_draw_is_kept(model, draw, head, tmp_path, monkeypatch):  # noqa: F811

@@ -73,14 +73,14 @@ def refine(arguments: Arguments) -> None:
     }
 
     def draw(part: str, index: int) -> acquired.Draw:
+        if index % _DRAWS_IN_MEMORY == 0:
+            jax.clear_caches()
         return acquired.kept_draw(groups[part], description, index, seeds[part], folders[part])
 
     below = arguments.work_dir / "features"
     seen_by = kept.folder_for(below, (), model.sha256, folders["train"].name, arguments.seed)
 
     def seen(index: int) -> features.Features:
-        if index % _DRAWS_IN_MEMORY == 0:
-            jax.clear_caches()
         rng = np.random.default_rng([arguments.seed, index])
         return kept.arrays_or_make(
             seen_by / f"{index:04d}.npz",

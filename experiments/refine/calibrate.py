@@ -52,13 +52,13 @@ def with_dice_of_real_scans(draws: Sequence[Sequence[KnownScan]]) -> list[KnownS
 
     What a spoilt scan reaches of what the clean one does follows what it keeps of its segmentation:
     dice / dice of the clean scan = kept^b.  Learnt from the label maps are b and what a clean scan
-    reaches of its expected Dice coefficient.
+    reaches of its expected Dice coefficient; from those of one person alone nothing is.
 
     Args:
       draws: the scans of each, the clean one first.
     """
     labelled = [scans for scans in draws if np.isfinite(scans[0].dice)]
-    if not labelled:
+    if len({scans[0].subject for scans in labelled}) < 2:
         return [scan for scans in draws for scan in scans]
     share = np.median([scans[0].dice / scans[0].expected_dice for scans in labelled])
     spoilt = [(scans[0], scan) for scans in labelled for scan in scans[1:]]

@@ -7,6 +7,7 @@ learning rate = base * scale, epsilon = first epsilon * scale.
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from optax import contrib
@@ -31,12 +32,19 @@ def plateau_rule(config: PlateauConfig) -> optax.GradientTransformationExtraArgs
 def adam(learning_rate: float, config: PlateauConfig) -> optax.GradientTransformationExtraArgs:
     """Adam under the plateau rule; `update` takes the loss as `value`.
 
-    A gradient that is not finite changes nothing: the state's `notfinite_count` says of how many
-    steps in a row.  The rate is a number of the state, see `with_learning_rate`.
+    A loss or a gradient that is not finite changes nothing: the state's `notfinite_count` says of
+    how many steps in a row.  The rate is a number of the state, see `with_learning_rate`.
     """
     rate = optax.inject_hyperparams(optax.scale_by_learning_rate)(learning_rate)
     steps = optax.chain(optax.scale_by_adam(), rate, plateau_rule(config))
-    return optax.apply_if_finite(steps, max_consecutive_errors=2**31 - 1)
+    guarded = optax.apply_if_finite(steps, max_consecutive_errors=2**31 - 1)
+
+    def update(gradient, state, params=None, *, value, **others):
+        # The guard looks at the gradient alone.
+        marked = jax.tree.map(lambda g: jnp.where(jnp.isfinite(value), g, jnp.nan), gradient)
+        return guarded.update(marked, state, params, value=value, **others)
+
+    return optax.GradientTransformationExtraArgs(guarded.init, update)
 
 
 def with_learning_rate(state: Any, learning_rate: float) -> Any:

@@ -84,9 +84,6 @@ def train_step(
             state.params, samples, fixed, state
         )
         gradient, metrics = jax.lax.pmean((gradient, metrics | {"loss": value}), "data")
-        # Whether a step is skipped is seen in the gradient alone.
-        finite = jnp.isfinite(metrics["loss"])
-        gradient = jax.tree.map(lambda g: jnp.where(finite, g, jnp.nan), gradient)
         updates, optimiser_state = update(
             gradient, state.optimiser, state.params, value=metrics["loss"]
         )
