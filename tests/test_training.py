@@ -1,4 +1,4 @@
-"""Stages, the sharded step, the plateau rule and checkpoints."""
+"""Stages, the sharded step and checkpoints."""
 
 import functools
 import os
@@ -260,61 +260,6 @@ def test_teachers_share_a_program_which_trains_each_on_its_own_source_alone():
         for a, b in zip(jax.tree.leaves(alone.params), jax.tree.leaves(among.params), strict=True):
             # Adam divides by the gradient's size: where that is rounding error, so is the step.
             assert np.mean(np.abs(np.asarray(a) - np.asarray(b)) > 1e-3) < 0.02
-
-
-def test_the_learning_rate_is_a_number_of_the_state():
-    params = fresh(0).params
-    gradient = jax.tree.map(jnp.ones_like, params)
-    for rate in (0.0, 0.5):
-        state = plateau.with_learning_rate(OPTIMISER.init(params), rate)
-        updates, _ = OPTIMISER.update(gradient, state, params, value=1.0)
-        for update in jax.tree.leaves(updates):  # Adam's first step is its rate
-            np.testing.assert_allclose(update, -rate, rtol=1e-4)
-
-
-def test_a_gradient_that_is_not_finite_changes_nothing_and_is_counted():
-    params, state = fresh(0).params, OPTIMISER.init(fresh(0).params)
-    bad = jax.tree.map(lambda x: x.at[..., 0].set(jnp.nan), params)
-    for count in (1, 2):
-        before = state
-        updates, state = OPTIMISER.update(bad, state, params, value=jnp.nan)
-        assert max(float(jnp.abs(x).max()) for x in jax.tree.leaves(updates)) == 0
-        assert int(state.notfinite_count) == count
-        chex.assert_trees_all_equal(state.inner_state, before.inner_state)
-    _, state = OPTIMISER.update(params, state, params, value=1.0)
-    assert int(state.notfinite_count) == 0
-
-
-def test_a_loss_that_is_not_finite_changes_nothing_though_its_gradient_is():
-    params = {"x": np.ones(3, np.float32)}
-    step = training.train_step(
-        training.data_mesh(1),
-        lambda key, scan, fixed: scan["image"],
-        lambda params, samples, fixed, state: (jnp.sum(params["x"]) + jnp.sum(samples), {}),
-        OPTIMISER,
-    )
-    batch = {"image": jnp.full((2, 1), jnp.inf), "index": jnp.arange(2)}
-    before = on_mesh(training.init_state(jax.tree.map(jnp.array, params), OPTIMISER))
-    after, metrics = step(before, jax.random.key(0), batch, None)
-    assert jnp.isinf(metrics["loss"]) and int(after.optimiser.notfinite_count) == 1
-    chex.assert_trees_all_equal(after.params, params)
-
-
-def test_learning_rate_and_epsilon_halve_together_on_a_plateau():
-    config = training.PlateauConfig(window=3, patience=2, epsilon=0.05, smallest_epsilon=1e-3)
-    rule = plateau.plateau_rule(config)
-    update = {"w": jnp.ones(())}
-    state, seen = rule.init(update), []
-    update_rule = jax.jit(lambda state, loss: rule.update(update, state, value=loss))
-    for step in range(200):
-        scaled, state = update_rule(state, 1.0 - 0.1 * min(step, 10))
-        seen.append(float(plateau.epsilon(config, state)))
-        assert float(scaled["w"]) == pytest.approx(seen[-1] / 0.05)
-    assert seen[9] == pytest.approx(0.05)  # no halving while the loss falls
-    assert sorted(set(np.round(seen, 8)), reverse=True) == pytest.approx(
-        [0.05 / 2**k for k in range(7)], rel=1e-4
-    )
-    assert seen[-1] < 1e-3 <= 2 * seen[-1]
 
 
 FOUR_DEVICES = """
