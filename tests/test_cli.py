@@ -222,7 +222,7 @@ def test_maps_of_the_cause_or_none(head, model_path, tmp_path):
     for maps in ("none", "cause", "all"):  # each call adds what is missing
         assert cli.main(["score", str(scan), *options, maps]) == 0
         (record,) = group.read_records(tmp_path / "out")
-        names = Wanted(tuple(record["severities"]), maps=maps).maps_of(record["sentence"])
+        names = Wanted(tuple(record["severities"]), maps=maps).maps_of(record["named_causes"])
         assert set(names) == set(record["maps"])
         written = {path.name for path in (tmp_path / "out").rglob("*.nii.gz")}
         assert written == {path.rpartition("/")[2] for path in record["maps"].values()}

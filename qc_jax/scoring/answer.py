@@ -6,8 +6,8 @@ Dice coefficient, signs that the scan is not what the model was made for (`doubt
 the head that were found by themselves (`copies`).
 """
 
-import re
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from qc_jax.scoring.copies import WHOLE_FIELD, Copy
 
@@ -28,6 +28,21 @@ _HARMFUL = 0.25
 _NAMES = {CLEAN: "no artefact", WRAP: "wrap-around"}
 
 
+class Answer(NamedTuple):
+    """What is wrong with a scan.
+
+    Attributes:
+      named: whether a cause, or that there is none, can be believed.
+      sentence: for people.
+      causes: that it names, two where they cannot be told apart; none of a scan without an
+        artefact, nor of one whose cause is doubtful.
+    """
+
+    named: bool
+    sentence: str
+    causes: tuple[str, ...] = ()
+
+
 def answer(
     chances: Mapping[str, float],
     severities: Mapping[str, float],
@@ -35,7 +50,7 @@ def answer(
     doubts: Sequence[str],
     copies: Sequence[Copy],
     lowest_dice: float,
-) -> tuple[bool, str]:
+) -> Answer:
     """Names what is wrong.
 
     In this order: copies of the head name their cause, unless another one is sure; a doubt without
@@ -49,9 +64,6 @@ def answer(
       doubts: sentences, see `doubts.doubts`.
       copies: see `copies.find_copies`, the strongest first.
       lowest_dice: below it a segmentation is not that of a good scan.
-
-    Returns:
-      Whether a cause, or that there is none, can be believed; and the sentence.
     """
     ranked = sorted(chances.items(), key=lambda item: -item[1])
     first, chance = ranked[0]
@@ -64,7 +76,11 @@ def answer(
 
     harmful = [copy for copy in copies if copy.extent >= _HARMFUL]
     if harmful and (of_cause < _SURE or cause in (GHOSTING, WRAP)):
-        return True, _join(_of_copies(harmful, chances, severities), remarks)
+        # Fold-over is wrap-around; copies at other distances can be either.
+        if all(copy.share == WHOLE_FIELD for copy in harmful):
+            words = f"{_NAMES[WRAP]}, {severity_in_words(severities.get(WRAP, 0.0))}"
+            return Answer(True, _join(words, remarks), (WRAP,))
+        return Answer(True, _join(_both(sum(alike), severities), remarks), (GHOSTING, WRAP))
     low = predicted_dice < lowest_dice
     if not together and ((doubts and of_cause < _SURE) or (low and of_cause < _LIKELY)):
         why = list(doubts)
@@ -72,40 +88,24 @@ def answer(
             why.append(f"the predicted Dice coefficient is only {predicted_dice:.2f}")
         if of_cause >= _LIKELY:
             seen.append(f"the likeliest of them: {_name(cause)} ({of_cause:.0%})")
-        return False, _join("doubtful, none of the known causes: " + why[0], [*why[1:], *seen])
+        return Answer(
+            False, _join("doubtful, none of the known causes: " + why[0], [*why[1:], *seen])
+        )
     if together:
-        return True, _join(_both(sum(alike), severities), remarks)
+        return Answer(True, _join(_both(sum(alike), severities), remarks), (GHOSTING, WRAP))
     if chance < _LIKELY:
         doubtful = ", ".join(f"{_name(name)} ({p:.0%})" for name, p in ranked[:2])
-        return False, _join(f"no cause is likelier than not: {doubtful}", remarks)
+        return Answer(False, _join(f"no cause is likelier than not: {doubtful}", remarks))
     words = "" if first == CLEAN else f", {severity_in_words(severities.get(first, 0.0))}"
     second, runner_up = ranked[1] if len(ranked) > 1 else (CLEAN, 0.0)
     rest = f"; next: {_name(second)} ({runner_up:.0%})" if runner_up >= _WORTH_SAYING else ""
-    return True, _join(f"{_name(first)}{words} ({chance:.0%}){rest}", remarks)
-
-
-def causes_in(sentence: str) -> tuple[str, ...]:
-    """The sources that a sentence of `answer` names, two where it cannot tell them apart.
-
-    None where it names no artefact; of a sentence that is doubtful words that are no source's.
-    """
-    names = re.split(r"[,;:(]", sentence)[0].strip().split(" or ")
-    sources = {words: source for source, words in _NAMES.items()}
-    return tuple(sources.get(name, name) for name in names if sources.get(name) != CLEAN and name)
+    told = _join(f"{_name(first)}{words} ({chance:.0%}){rest}", remarks)
+    return Answer(True, told, () if first == CLEAN else (first,))
 
 
 def severity_in_words(fraction: float) -> str:
     """Thirds of the way from mild to severe."""
     return "mild" if fraction < 1 / 3 else "moderate" if fraction < 2 / 3 else "severe"
-
-
-def _of_copies(
-    copies: Sequence[Copy], chances: Mapping[str, float], severities: Mapping[str, float]
-) -> str:
-    """The cause that copies have: fold-over is wrap-around, all others can be either."""
-    if all(copy.share == WHOLE_FIELD for copy in copies):
-        return f"{_NAMES[WRAP]}, {severity_in_words(severities.get(WRAP, 0.0))}"
-    return _both(chances.get(GHOSTING, 0.0) + chances.get(WRAP, 0.0), severities)
 
 
 def _both(chance: float, severities: Mapping[str, float]) -> str:

@@ -20,7 +20,7 @@ from sklearn.linear_model import Ridge
 
 from qc_jax import uncertainty
 from qc_jax.errors import ConfigError
-from qc_jax.scoring.answer import CLEAN, answer
+from qc_jax.scoring.answer import CLEAN, Answer, answer
 from qc_jax.scoring.copies import Copy
 
 MIXED = "mixture"
@@ -86,6 +86,7 @@ class Interpretation:
       predicted_dice: of the grey-matter segmentation.
       cause_named: whether the causes can be believed of this scan by this model.
       sentence: cause and severity in words, or why none is named.
+      named_causes: those that it names, see `answer.Answer`.
     """
 
     percentiles: dict[str, float]
@@ -94,6 +95,7 @@ class Interpretation:
     predicted_dice: float
     cause_named: bool
     sentence: str
+    named_causes: tuple[str, ...]
 
 
 def fit(scans: Sequence[KnownScan], sources: Sequence[str]) -> dict[str, Any]:
@@ -250,12 +252,12 @@ def interpret(
     predicted = float(np.clip(dice, *_DICE_RANGE))
     accuracy = cause["accuracy"]
     if accuracy < _RELIABLE:
-        named = False
         sentence = f"not named; this model would be right in only {accuracy:.0%} of known scans"
+        found = Answer(False, sentence)
     else:
         lowest = calibration["dice"]["lowest_of_clean"]
-        named, sentence = answer(chances, severities, predicted, doubts, copies, lowest)
-    return Interpretation(percentiles, chances, severities, predicted, named, sentence)
+        found = answer(chances, severities, predicted, doubts, copies, lowest)
+    return Interpretation(percentiles, chances, severities, predicted, *found)
 
 
 def _logit(dice: float) -> float:

@@ -103,6 +103,7 @@ def scored(
             "severities": {n: s for n, s in found.severities.items() if scale.found(record, n)},
             "predicted_dice": found.predicted_dice,
             "sentence": found.sentence,
+            "named_causes": list(found.named_causes),
         }
     decided = decision_of(record, rule)
     return record | {"decision": decided.word, "decision_reason": decided.why}
@@ -292,12 +293,15 @@ def is_record(content: Any) -> bool:
     if not _are_numbers(content[key] for key in DECIDING if key in content):
         return False
     maps, stamp = content.get("maps", {}), content.get("stamp", [])
+    named = content.get("named_causes", [])
     return (
         isinstance(maps, dict)
         and all(isinstance(name, str) for name in maps.values())
         and isinstance(stamp, list)
         and isinstance(content.get("acquisition", {}), dict)
         and isinstance(content.get("sentence", ""), str)
+        and isinstance(named, list)
+        and all(isinstance(name, str) for name in named)
         and isinstance(content.get("cause_named", True), bool)
         and ("scores" in content) == (content["status"] == SCORED)
     )
@@ -313,7 +317,7 @@ def _are_numbers(values: Any) -> bool:
 def _is_complete(output: Path, record: dict[str, Any], wanted: Wanted) -> bool:
     if record["status"] == REFUSED:
         return not record.get("passing", False)
-    if not set(wanted.maps_of(record.get("sentence", ""))) <= set(record.get("maps", {})):
+    if not set(wanted.maps_of(record.get("named_causes", ()))) <= set(record.get("maps", {})):
         return False
     expected = record.get("files", {})
     try:

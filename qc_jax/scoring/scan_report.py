@@ -18,7 +18,7 @@ from qc_jax import files
 from qc_jax.errors import OutputError
 from qc_jax.models import Model
 from qc_jax.scoring import pictures, scale
-from qc_jax.scoring.answer import causes_in, severity_in_words
+from qc_jax.scoring.answer import severity_in_words
 from qc_jax.scoring.jobs import Job
 from qc_jax.scoring.ownership import ASSETS
 from qc_jax.scoring.scan import ScanScore
@@ -142,7 +142,7 @@ def shown_first(record: Mapping[str, Any], sources: Sequence[str]) -> Order:
     """
     local = record["local_scores"]
     found = sorted((s for s in sources if scale.found(record, s)), key=lambda s: -local[s])
-    named = [s for s in causes_in(record.get("sentence", "")) if s in sources]
+    named = [s for s in record.get("named_causes", ()) if s in sources]
     named.sort(key=lambda source: source not in found)
     first = named if set(named) & set(found) else [*named, *found[:1]]
     others = [*(s for s in found if s not in first), "task", "total"]

@@ -1,10 +1,10 @@
 """What is made of each scan: which maps are written, and by which rule it is to be kept."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 from qc_jax.errors import ConfigError
-from qc_jax.scoring.answer import causes_in
 from qc_jax.scoring.decision import Rule
 
 Maps = Literal["none", "cause", "all"]
@@ -41,12 +41,12 @@ class Wanted:
         names = ("task", *self.sources, "total")
         return (PROBABILITY, SEGMENTATION, *map(variance_of, names), ENTROPY)
 
-    def maps_of(self, sentence: str) -> tuple[str, ...]:
-        """What is written of a scan with this sentence about its cause, see `answer.answer`."""
+    def maps_of(self, named_causes: Sequence[str]) -> tuple[str, ...]:
+        """What is written of a scan of which these causes are named."""
         if self.maps != "cause":
             return self.possible_maps
-        named = causes_in(sentence)
-        return (SEGMENTATION, *(variance_of(name) for name in self.sources if name in named))
+        named = [name for name in self.sources if name in named_causes]
+        return (SEGMENTATION, *map(variance_of, named))
 
 
 def variance_of(name: str) -> str:

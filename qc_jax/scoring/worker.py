@@ -289,15 +289,15 @@ def score_one(
     parameters, unreadable = acquisition.read(job, image)
     found = score(image, model, progress, [*warnings, *unreadable])
     times.append(time.monotonic())
-    named = asked.maps_of(found.interpretation.sentence if found.interpretation else "")
-    maps = outputs.write_maps(output, job, found, image, model, named)
+    names = asked.maps_of(found.interpretation.named_causes if found.interpretation else ())
+    maps = outputs.write_maps(output, job, found, image, model, names)
     times.append(time.monotonic())
-    names = ("reading", "network", "maps")
-    seconds = dict(zip(names, np.diff(times).round(3).tolist(), strict=True))
+    steps = ("reading", "network", "maps")
+    seconds = dict(zip(steps, np.diff(times).round(3).tolist(), strict=True))
     made = record.scored(job, model, contents, found, maps, seconds, asked.rule, parameters)
     scan_report.write(output, job, found, made, model)
     made["seconds"]["report"] = round(time.monotonic() - times[-1], 3)
-    written = [path for path, _ in outputs.planned_files(output, job, named)]
+    written = [path for path, _ in outputs.planned_files(output, job, names)]
     written.remove(record.record_path(output, job))
     return made | {"files": record.sizes(output, written)}
 
