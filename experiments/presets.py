@@ -104,7 +104,7 @@ class Config:
     """Draws of contrast and artefact for each validation subject."""
     overlap: float = 0.0
     """Least overlap of the windows when task network and teachers are evaluated; the student's is
-    that of the scoring, one half."""
+    that of the scoring, a quarter."""
 
     heads: OmitArgPrefixes[HeadsConfig] = HeadsConfig()
     """The heads to learn from."""

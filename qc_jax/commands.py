@@ -59,9 +59,13 @@ class Score(_Common):
 class Study(_Common):
     """Scores every anatomical scan of a BIDS folder (participant), then the study (group)."""
 
-    bids_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="BIDS_DIR")] = Path()
+    bids_dir: Annotated[
+        tyro.conf.Positional[Path], tyro.conf.arg(metavar="BIDS_DIR", help_behavior_hint="")
+    ] = Path()
     """Holds sub-*/[ses-*/]anat/*_T1w.nii[.gz]; the group level takes participants.tsv from it."""
-    output_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUTPUT_DIR")] = Path()
+    output_dir: Annotated[
+        tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUTPUT_DIR", help_behavior_hint="")
+    ] = Path()
     """Folder for the outputs."""
     analysis_level: tyro.conf.Positional[Literal["participant", "group"]] = "participant"
     """participant: every scan; group: table and report of all scans in OUTPUT_DIR."""

@@ -21,7 +21,7 @@ from qc_jax.scoring import pictures, scale
 from qc_jax.scoring.answer import severity_in_words
 from qc_jax.scoring.jobs import Job
 from qc_jax.scoring.ownership import ASSETS
-from qc_jax.scoring.scan import ScanScore
+from qc_jax.scoring.scan import OVERLAP, ScanScore
 
 _HERE = Path(__file__).parent
 TITLES = {"wrap": "wrap-around", "task": "anatomy (task)", "total": "total"}
@@ -108,6 +108,7 @@ def write(output: Path, job: Job, score: ScanScore, record: dict[str, Any], mode
             shown=shown,
             gradient=pictures.gradient(),
             description=model.description,
+            overlap=OVERLAP,
             volumes=["scan", "grey matter", *(f"{name} variance" for name in maps)],
             script=f"{job.folder.as_posix()}/{job.name}_volumes.js",
             assets=ASSETS,
