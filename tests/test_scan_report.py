@@ -27,6 +27,11 @@ def test_a_clean_scan_has_its_sources_folded_away():
     assert order == ([], ["task", "total"], list(SOURCES))
 
 
+def test_where_there_is_no_artefact_none_comes_first():
+    order = shown_first(made(noise=0.03) | {"cause_named": True}, SOURCES)
+    assert order == ([], ["noise", "task", "total"], ["motion", "blur", "wrap"])
+
+
 def test_of_two_named_causes_the_one_with_a_map_comes_first():
     order = shown_first(made("noise", "wrap", wrap=0.05), SOURCES)
     assert order.first == ["wrap", "noise"]

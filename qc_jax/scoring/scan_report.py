@@ -67,11 +67,12 @@ def write(output: Path, job: Job, score: ScanScore, record: dict[str, Any], mode
     """
     conformed, prediction = score.conformed, score.measurement.prediction
     known, names = model.calibration, ["task", *model.description.sources]
-    total = prediction.variances.sum(axis=-1)
-    variances = {name: prediction.variances[..., i] for i, name in enumerate(names)}
+    # Nothing is learnt of the air around the head, so that nothing is shown of it.
+    inside = np.where(conformed.mask[..., None], prediction.variances, 0.0)
+    variances = {name: inside[..., i] for i, name in enumerate(names)}
     ranges = {name: scale.range_of(name, known) for name in (*names, "total")}
     slices = pictures.slices_of(conformed.mask)
-    maps = {**variances, "total": total}
+    maps = {**variances, "total": inside.sum(axis=-1)}
     shown = {
         name: {
             "title": TITLES.get(name, name),
@@ -134,8 +135,8 @@ class Order(NamedTuple):
 
 def shown_first(record: Mapping[str, Any], sources: Sequence[str]) -> Order:
     """The named causes first, those with a map before others, and where none of them has a map
-    the strongest that was found; then what else was found, the task and the total; what is at the
-    limit of detection last.
+    the strongest that was found, unless it is said that there is no artefact; then what else was
+    found, the task and the total; what is at the limit of detection last.
 
     Args:
       record: of a scored scan.
@@ -145,7 +146,8 @@ def shown_first(record: Mapping[str, Any], sources: Sequence[str]) -> Order:
     found = sorted((s for s in sources if scale.found(record, s)), key=lambda s: -local[s])
     named = [s for s in record.get("named_causes", ()) if s in sources]
     named.sort(key=lambda source: source not in found)
-    first = named if set(named) & set(found) else [*named, *found[:1]]
+    clean = record.get("cause_named", False) and not named
+    first = named if clean or set(named) & set(found) else [*named, *found[:1]]
     others = [*(s for s in found if s not in first), "task", "total"]
     return Order(first, others, [s for s in sources if s not in (*first, *others)])
 
