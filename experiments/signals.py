@@ -44,10 +44,8 @@ class Stop:
         self.deadline = math.inf
 
     def remember(self, number: int, frame: object) -> None:
-        """Handles the first signal; the second then does what it does by default."""
+        """Handles a signal; that a second one ends the process is for the thread that watches."""
         self._arrived.append(number)
-        for handled in _HANDLED:
-            signal.signal(handled, signal.SIG_DFL)
 
     @property
     def requested(self) -> bool:

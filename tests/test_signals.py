@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 
 import jax
 import numpy as np
@@ -17,15 +20,29 @@ TINY = (*TWO_LEVELS, "--depth", "1")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
-def test_the_first_signal_is_remembered_and_the_second_does_not_wait(number, code):
+def test_a_signal_is_remembered(number, code):
     before = signal.getsignal(number)
     with stop_on_signal() as stop:
         stop.check()
         os.kill(os.getpid(), number)
-        assert stop.requested and signal.getsignal(number) == signal.SIG_DFL
+        assert stop.requested
         with pytest.raises(StoppedError, match="run the same command") as stopped:
             stop.check()
     assert stopped.value.exit_code == code and signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_a_second_signal_ends_what_python_does_with_the_same_code(number, code):
+    work = "from experiments.signals import stop_on_signal as s\nwith s():\n  print(1, flush=True)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"{work}\n  while True: pass"], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "1\n"
+    process.send_signal(number)
+    time.sleep(0.2)
+    assert process.poll() is None
+    process.send_signal(number)
+    assert process.wait(timeout=30) == code
 
 
 def task_of(folder):
