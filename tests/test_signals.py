@@ -34,15 +34,14 @@ def test_a_signal_is_remembered(number, code):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
 def test_a_second_signal_ends_what_python_does_with_the_same_code(number, code):
     work = "from experiments.signals import stop_on_signal as s\nwith s():\n  print(1, flush=True)"
-    process = subprocess.Popen(
-        [sys.executable, "-c", f"{work}\n  while True: pass"], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout.readline() == "1\n"
-    process.send_signal(number)
-    time.sleep(0.2)
-    assert process.poll() is None
-    process.send_signal(number)
-    assert process.wait(timeout=30) == code
+    command_line = [sys.executable, "-c", f"{work}\n  while True: pass"]
+    with subprocess.Popen(command_line, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "1\n"
+        process.send_signal(number)
+        time.sleep(0.2)
+        assert process.poll() is None
+        process.send_signal(number)
+        assert process.wait(timeout=30) == code
 
 
 def task_of(folder):
