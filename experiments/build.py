@@ -5,7 +5,7 @@ import functools
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -148,15 +148,13 @@ def heads_for(description: Description, source: str, number: int, seed: int) -> 
 
 def model_of(config: Config, path: Path, params, sources: Sequence[Source]) -> Model:
     """A network with what scoring needs, not calibrated; `path` is where it may be written."""
-    description = Description(
-        sources=tuple(source.name for source in sources),
-        base_features=config.network.base_features,
-        depth=config.network.depth,
-        level_head=config.network.level_head,
-        patch=config.sample.patch,
-        voxel_size=config.heads.voxel_size,
-        field_of_view=config.heads.field_of_view,
-    )
+    groups = (config.network, config.sample, config.heads)
+    given: dict[str, Any] = {}
+    for group in groups:
+        given |= dataclasses.asdict(group)
+    names = [field.name for field in dataclasses.fields(Description) if field.name in given]
+    described = {name: given[name] for name in names}
+    description = Description(sources=tuple(source.name for source in sources), **described)
     return Model(path, "", description, params, {}, {})
 
 

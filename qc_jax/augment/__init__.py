@@ -3,7 +3,6 @@
 from qc_jax.augment.acquisition import KINDS, Kind, acquire
 from qc_jax.augment.bias_field import apply_bias_field, bias_field
 from qc_jax.augment.compose import (
-    alone,
     apply_sources,
     compose,
     corrupt,
@@ -16,14 +15,7 @@ from qc_jax.augment.ghosting import GHOSTING
 from qc_jax.augment.kspace import SOURCES, Source, filter_lines, to_image, to_k_space
 from qc_jax.augment.motion import MOTION
 from qc_jax.augment.protocol import Axes, Protocol, draw_protocol
-from qc_jax.augment.spatial import (
-    deform,
-    flip,
-    random_deformation,
-    random_flip,
-    random_transform,
-    transform,
-)
+from qc_jax.augment.spatial import flip, random_flip, random_transform, transform
 
 ALL_SOURCES: tuple[Source, ...] = (MOTION, *SOURCES[:2], GHOSTING, *SOURCES[2:])
 """Every source of this package, in the order in which they arise in the scanner."""
@@ -39,13 +31,11 @@ __all__ = [
     "Protocol",
     "Source",
     "acquire",
-    "alone",
     "apply_bias_field",
     "apply_sources",
     "bias_field",
     "compose",
     "corrupt",
-    "deform",
     "draw_protocol",
     "draw_severities",
     "filter_lines",
@@ -53,7 +43,6 @@ __all__ = [
     "head_box",
     "narrow",
     "normalise",
-    "random_deformation",
     "random_flip",
     "random_narrow",
     "random_transform",

@@ -126,12 +126,6 @@ def _apply_sources(
     return rescale(jax.lax.cond(jnp.any(applied), through_k_space, jnp.abs, image))
 
 
-def alone(severities: jax.Array, sources: Sequence[Source], index: int) -> jax.Array:
-    """The severities with every source but `index` at none."""
-    none = jnp.asarray([source.none for source in sources], severities.dtype)
-    return jnp.where(jnp.arange(len(sources)) == index, severities, none)
-
-
 def normalise(image: chex.Array) -> jax.Array:
     """A scan of any scale to the intensities that the network sees, those of scoring and training.
 
