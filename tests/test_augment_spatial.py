@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from qc_jax import augment
 from qc_jax.augment import spatial
-from qc_jax.augment.bias_field import NUM_COEFFICIENTS
+from qc_jax.augment.intensity import NUM_COEFFICIENTS
 
 
 def volume(shape=(10, 12, 9)):
