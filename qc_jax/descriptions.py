@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from qc_jax.augment.kspace import check_name
+from qc_jax.augment.source import check_name
 from qc_jax.network import UNet, check_divisible
 
 _MOST = {"base_features": 4096, "depth": 12, "patch": 1024, "field_of_view": 1024}

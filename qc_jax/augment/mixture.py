@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from qc_jax.augment import kspace
 from qc_jax.augment.intensity import rescale
-from qc_jax.augment.kspace import Source
+from qc_jax.augment.source import Source
 
 
 def compose(
