@@ -74,7 +74,8 @@ class Config:
     """Everything that determines a run; a run folder keeps it and refuses another one."""
 
     sources: tuple[str, ...] = ("spike", "noise", "blur", "wrap")
-    """Artefacts to learn: any of motion, spike, noise, ghosting, blur and wrap."""
+    """Artefacts to learn: any of motion, spike, noise, ghosting, blur and wrap, and of your own as
+    package.module:NAME."""
     seed: int = 0
     """Of everything random."""
     batch_size: int = 8
