@@ -6,7 +6,7 @@ and zeros in their place up to the matrix that is stored.
 How it looks: detail is lost along one axis, the folds of the cortex run together, and sharp edges
 ring (Gibbs; Czervionke et al. 1988).
 
-    K'(k) = K(k) where |k| <= n / (2 ratio) along the axis, 0 beyond
+    K'(k) = K(k) where abs(k) <= n / (2 ratio) along the axis, 0 beyond
 
 Reference: L. F. Czervionke et al., "Characteristic features of MR truncation artifacts", American
 Journal of Roentgenology 151, 1988.

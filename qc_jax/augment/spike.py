@@ -6,7 +6,7 @@ with the signal while one sample is acquired (Heiland 2008).
 How it looks: each sample is a plane wave, so that one spike lays parallel stripes over the whole
 image, and several a pattern like herringbone, outside the head as well.
 
-    K'(k_0) = K(k_0) + severity * mean(|image|) * number of voxels * exp(i phase)
+    K'(k_0) = K(k_0) + severity * mean(abs(image)) * number of voxels * exp(i phase)
 
 Reference: S. Heiland, "From A as in aliasing to Z as in zipper: artifacts in MRI", Clinical
 Neuroradiology 18, 2008.

@@ -157,7 +157,8 @@ def shown_first(record: Mapping[str, Any], sources: Sequence[str]) -> Order:
 
 
 def copy_viewer(output: Path) -> None:
-    """Puts the viewer of all reports into the output folder, where it is missing or cut short.
+    """Puts the viewer of all reports, with its licence, into the output folder, where it is missing
+    or cut short.
 
     Raises:
       OutputError: it cannot be written.
