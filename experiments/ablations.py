@@ -2,7 +2,7 @@
 
 Every variant is a student of its own with the same budget, in OUTPUT/<variant>.  It differs from
 the first in one choice only, and learns from the task network and the teachers of the demo, which
-have to be trained first (README's first command), unless the choice changes their layers.  Called
+have to be trained first (README's training command), unless the choice changes their layers.  Called
 again, it goes on where it stopped.
 """
 
