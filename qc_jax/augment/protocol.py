@@ -225,6 +225,22 @@ def draw_protocol(
     )
 
 
+def as_stored(shape: Sequence[int], voxel_size: Sequence[float], axes: Axes) -> Protocol:
+    """An acquisition that gives an image back on its own grid, with nothing added.
+
+    Args:
+      shape: voxels of the image.
+      voxel_size: `(3,)` mm of the image.
+      axes: which axis of it is encoded how.
+
+    Raises:
+      ConfigError: no scanner has such voxels.
+    """
+    x, y, z = (n * mm for n, mm in zip(shape, voxel_size, strict=True))
+    i, j, k = shape
+    return Protocol((x, y, z), (i, j, k), axes=axes, snr_db=float("inf"))
+
+
 def _three(numbers: np.ndarray) -> tuple[float, float, float]:
     x, y, z = map(float, numbers)
     return x, y, z
