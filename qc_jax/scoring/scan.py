@@ -171,20 +171,30 @@ def interpret(
 
     Args:
       model: that found them.
+      data, affine, conformed, found: see `signs`.
+    """
+    if not model.calibration:
+        return None
+    doubtful, copied = signs(data, affine, conformed, found)
+    return calibration.interpret(
+        found.scores, found.local_scores, found.expected_dice, model.calibration, doubtful, copied
+    )
+
+
+def signs(
+    data: np.ndarray, affine: np.ndarray, conformed: Conformed, found: Measurement
+) -> tuple[tuple[str, ...], tuple[copies.Copy, ...]]:
+    """What is seen of a scan without a calibration: `doubts.doubts` and `copies.find_copies`.
+
+    Args:
       data: `(X, Y, Z)`, the scan on its own grid, axes within 45 degrees of RAS.
       affine: `(4, 4)`, voxels of it to mm.
       conformed: the scan on the model's grid.
       found: of it.
     """
-    if not model.calibration:
-        return None
     own, sizes = from_zero(data), nib.affines.voxel_sizes(affine)
-    voxel_size = model.description.voxel_size
-    return calibration.interpret(
-        found.scores,
-        found.local_scores,
-        found.expected_dice,
-        model.calibration,
+    voxel_size = float(nib.affines.voxel_sizes(conformed.affine)[0])
+    return (
         doubts.doubts(conformed.image, found.grey_matter, voxel_size, own, sizes),
         copies.find_copies(own, sizes),
     )
