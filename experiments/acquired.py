@@ -20,6 +20,7 @@ from qc_jax import augment
 from qc_jax.augment import acquisition, fold_over, local, pipeline, tissues
 from qc_jax.augment.protocol import Axes, Protocol, as_stored, draw_protocol
 from qc_jax.data import cache, grid, label_maps, nifti, read_split
+from qc_jax.errors import ConfigError
 from qc_jax.models import Description
 from qc_jax.scoring.conform import centre_of_box, conform_to, from_zero, to_grid
 
@@ -104,7 +105,12 @@ def kept_draw(
         head = heads[index % len(heads)]
         return draw(np.random.default_rng([seed, index]), head, description)
 
-    return kept.arrays_or_make(folder / f"{index:04d}.npz", Draw, make)
+    return kept.arrays_or_make(path_of(folder, index), Draw, make)
+
+
+def path_of(folder: Path, index: int) -> Path:
+    """Of a draw that is kept."""
+    return folder / f"{index:04d}.npz"
 
 
 def groups(labels: Path, split: Path, scans: Sequence[Path]) -> dict[str, list[Head]]:
@@ -217,6 +223,17 @@ def draw(rng: np.random.Generator, head: Head, description: Description) -> Draw
         present,
         np.array(["+".join(kind.name for kind, _ in kinds) or "clean" for kinds, _ in versions]),
     )
+
+
+def check_sources(sources: Sequence[str]) -> None:
+    """Raises ConfigError for a source that no artefact of an acquisition stands for."""
+    known = {kind.cause for kind in acquisition.KINDS}
+    for source in sources:
+        if source not in known:
+            raise ConfigError(
+                f"{source} is no artefact of an acquisition, so that no scan can be made with it; "
+                f"there are {', '.join(sorted(known))}"
+            )
 
 
 def _versions(
