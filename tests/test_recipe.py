@@ -153,6 +153,7 @@ def test_what_leaves_the_machine_is_small_and_whole(stopped_and_finished, tmp_pa
     assert qc_jax.load_model(output).description.sources == ("noise", "blur")
 
 
+@pytest.mark.slow
 def test_a_source_head_is_trained_on_heads_that_were_scanned_meanwhile(
     stopped_and_finished,
     head,  # noqa: F811
