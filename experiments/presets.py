@@ -122,7 +122,7 @@ class Config:
 
 
 PRESETS: dict[str, Config] = {
-    # `python -m experiments.run --stage=teachers`, two CPU cores; time and figures in docs/training.md.
+    # `python -m experiments.run --stage=teachers`, two CPU cores; docs/training.md has the figures.
     "demo": Config(),
     # One GPU; with --data=labels:DIR --split=FILE how the weights in the package were trained, with
     # 1900 steps of the student then.
