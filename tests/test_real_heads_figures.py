@@ -95,6 +95,7 @@ def row(person, group, kind, cause, answer, **others):
             "details": {},
             "causes": {answer: 0.7, **dict.fromkeys(names, 0.05)},
             "cause_named": True,
+            "named_causes": [] if answer == "none" else [answer],
             "sentence": answer,
             "scores": {},
             "local_scores": {},
@@ -127,7 +128,8 @@ def rows():
             found.append(
                 row(person, "torchio", "ghosting", "ghosting", "ghosting", fraction=severity)
             )
-    found.append(row("c", "kinds", "noise", "noise", "noise", cause_named=False))
+    unsure = {"cause_named": False, "named_causes": []}
+    found.append(row("c", "kinds", "noise", "noise", "noise", **unsure))
     return found
 
 
@@ -151,6 +153,16 @@ def test_figures_of_known_rows(rows):
     ghosting = found["torchio"]["ghosting"]
     assert ghosting["all"]["doubt"]["best"]["value"] == pytest.approx(2 / 3)
     assert set(ghosting) == {"all", "faint", "0.1", "0.5", "1.0"}
+
+
+def test_one_of_two_that_leave_the_same_trace_is_right_and_counted():
+    both = ["ghosting", "wrap"]
+    found = [row("a", "kinds", "residue", "wrap", "none", named_causes=both)]
+    found.append(row("a", "kinds", "motion", "motion", "none", named_causes=both))
+    assert [one.answer for one in found] == ["ghosting or wrap"] * 2 and found[0].accused
+    figures = summary.by_kind(found, summary._named)["all"]
+    assert figures["right_of_harmful"]["value"] == 0.5 and figures["as_one_of_two"] == 1
+    assert figures["taken_for"] == {"ghosting or wrap": 1}
 
 
 def test_one_screen_and_markdown_say_them(rows):

@@ -41,7 +41,8 @@ class Row:
         blame.
       details: of what was drawn; of local damage `region`.
       causes: probability of each source and of none, the likeliest first.
-      cause_named: whether the model names one.
+      cause_named: whether the model names one, or says that there is none.
+      named_causes: those that a reader is told, see `answer.Answer`.
       sentence: what it says.
       scores, local_scores, severities: of each source, of the task as well.
       predicted_dice, dice: of grey matter; the latter with the labels, on the grid of the file, or
@@ -63,6 +64,7 @@ class Row:
     details: dict[str, Any]
     causes: dict[str, float]
     cause_named: bool
+    named_causes: list[str]
     sentence: str
     scores: dict[str, float]
     local_scores: dict[str, float]
@@ -78,13 +80,20 @@ class Row:
 
     @property
     def answer(self) -> str:
-        """The cause that a reader is told."""
-        return next(iter(self.causes)) if self.cause_named else NOT_NAMED
+        """What a reader is told: a cause, two that cannot be told apart, or none."""
+        if not self.cause_named:
+            return NOT_NAMED
+        return " or ".join(self.named_causes) or CLEAN
+
+    @property
+    def right(self) -> bool:
+        """Whether the cause is among those that are named, or none is where there is none."""
+        return self.cause_named and self.cause in (self.named_causes or [CLEAN])
 
     @property
     def accused(self) -> bool:
         """Whether one of the sources is named."""
-        return self.answer not in (CLEAN, NOT_NAMED)
+        return bool(self.named_causes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -239,6 +248,7 @@ def _row(model: Model, head: Head, version: Version, seen: Seen) -> Row:
         details=seen.details,
         causes=meaning.causes,
         cause_named=meaning.cause_named,
+        named_causes=list(meaning.named_causes),
         sentence=meaning.sentence,
         scores=dict(zip(names, seen.scores, strict=True)),
         local_scores=dict(zip(names, seen.local_scores, strict=True)),

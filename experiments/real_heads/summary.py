@@ -95,12 +95,14 @@ def _of_clean(rows: list[Row]) -> dict[str, Any]:
 
 
 def _named(rows: list[Row]) -> dict[str, Any]:
-    """How often the cause is right where harm is done, and at all."""
+    """How often the cause is right where harm is done, and at all; of the former, how often it is
+    named with another one that leaves the same trace."""
     harmful = [row for row in rows if row.kept_dice < HARMFUL]
     return {
-        "right_of_harmful": share(harmful, lambda row: row.answer == row.cause),
-        "right_of_all": share(rows, lambda row: row.answer == row.cause),
-        "taken_for": _counts(row for row in harmful if row.answer != row.cause),
+        "right_of_harmful": share(harmful, lambda row: row.right),
+        "right_of_all": share(rows, lambda row: row.right),
+        "as_one_of_two": sum(row.right and len(row.named_causes) > 1 for row in harmful),
+        "taken_for": _counts(row for row in harmful if not row.right),
     }
 
 

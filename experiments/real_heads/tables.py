@@ -63,7 +63,8 @@ def _causes(summary: dict[str, Any]) -> Iterator[_Line]:
     for kind, found in summary.get("kinds", {}).items():
         what = "harm done: cause right" if kind == "all" else f"  {kind}"
         taken = "" if kind == "all" else counted(found["taken_for"])
-        yield what, found["right_of_harmful"], taken
+        two = found["as_one_of_two"]
+        yield what, found["right_of_harmful"], f"of two {two}" if kind == "all" and two else taken
 
 
 def _clean(summary: dict[str, Any]) -> Iterator[_Line]:
