@@ -6,7 +6,8 @@ DIR/<folder>/<prefix>_label-GM_mask.nii.gz                     segmentation
 DIR/<folder>/<prefix>_stat-variance_desc-<source>_statmap.nii.gz   task, every source, total
 DIR/<folder>/<prefix>_stat-entropy_desc-total_statmap.nii.gz
 DIR/<folder>/<name>.json                                       the record, see `record`
-DIR/<folder>/<name>_volumes.js, DIR/<name>.html                the report, see `scan_report`
+DIR/<folder>/<name>_volumes.js, <name>_thumbnail.png           what the reports load
+DIR/<name>.html                                                the report, see `scan_report`
 """
 
 import functools
@@ -137,4 +138,5 @@ def planned_files(output: Path, job: Job, names: Sequence[str]) -> Iterator[tupl
         yield folder / f"{job.prefix}_{_suffix(name)}.json", "sidecar"
     yield folder / f"{job.name}.json", "record"
     yield folder / f"{job.name}_volumes.js", "volumes"
+    yield folder / f"{job.name}_thumbnail.png", "picture"
     yield output / f"{job.name}.html", "report"
