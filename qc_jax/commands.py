@@ -87,6 +87,9 @@ class Study(_Common):
     may_lose: float | None = None
     """Group level: drop at most this share of the scored scans, the worst first and none that is
     kept, in the place of --drop-dice."""
+    ratings: tuple[Path, ...] = ()
+    """Group level: files or folders of ratings that the pages have saved, besides those in
+    OUTPUT_DIR/ratings; the report says how far people and tool agree."""
     iqm_dir: str = ""
     """Group level: also write the scores as MRIQC writes its metrics, a JSON file for each scan in
     this folder."""
@@ -203,7 +206,7 @@ def _group(arguments: Study) -> int:
     if folder:
         iqms.check(Path(folder), output, records)
     with group.alone(output):
-        reports = group.write_group(output, records, participants, rule)
+        reports = group.write_group(output, records, participants, rule, arguments.ratings)
     for text in group.warnings(records, participants):
         note(f"warning: {text}")
     for report in reports:

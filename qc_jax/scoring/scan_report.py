@@ -20,7 +20,7 @@ from qc_jax.models import Model
 from qc_jax.scoring import kspace, pictures, planes, scale
 from qc_jax.scoring.answer import severity_in_words
 from qc_jax.scoring.jobs import Job
-from qc_jax.scoring.ownership import ASSETS
+from qc_jax.scoring.ownership import ASSETS, THUMBNAILS
 from qc_jax.scoring.scan import OVERLAP, ScanScore
 
 _HERE = Path(__file__).parent
@@ -54,9 +54,15 @@ def report_path(output: Path, job: Job) -> Path:
     return output / f"{job.name}.html"
 
 
+def thumbnail_path(output: Path, job: Job) -> Path:
+    """Where the small picture of a scan is."""
+    return output / THUMBNAILS / f"{job.name}.png"
+
+
 def forget(output: Path, job: Job) -> None:
-    """Removes the report of an earlier call for a scan that is refused now."""
+    """Removes report and thumbnail of an earlier call for a scan that is refused now."""
     report_path(output, job).unlink(missing_ok=True)
+    thumbnail_path(output, job).unlink(missing_ok=True)
 
 
 def write(output: Path, job: Job, score: ScanScore, record: dict[str, Any], model: Model) -> None:
@@ -105,6 +111,7 @@ def write(output: Path, job: Job, score: ScanScore, record: dict[str, Any], mode
             at_limit=scale.AT_LIMIT,
             words=severity_in_words,
             titles=TITLES,
+            causes=model.description.sources,
             segmentation=pictures.png(outlined),
             order=order,
             shown=shown,
@@ -125,7 +132,7 @@ def write(output: Path, job: Job, score: ScanScore, record: dict[str, Any], mode
     script = output / job.folder / f"{job.name}_volumes.js"
     sizes = nib.affines.voxel_sizes(score.data_affine)
     files.write_bytes(
-        output / job.folder / f"{job.name}_thumbnail.png",
+        thumbnail_path(output, job),
         planes.thumbnail(score.data, sizes, place, top),
     )
     files.write_text(script, _volumes_script(volumes, conformed.affine))
