@@ -45,12 +45,12 @@ class _Common:
 
 @dataclasses.dataclass(frozen=True)
 class Score(_Common):
-    """Scores T1-weighted NIfTI files: maps, records and reports, one folder for each."""
+    """Scores T1-weighted scans: maps, records and reports, one folder for each."""
 
     scans: Annotated[
         tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="SCAN [SCAN ...]")
     ] = ()
-    """NIfTI files (.nii, .nii.gz)."""
+    """NIfTI, MGZ, MINC, Analyze or NRRD files, folders of them, or folders of DICOM files."""
     output_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("qc_jax_output")
     """Folder for the outputs."""
 
@@ -100,7 +100,7 @@ class Preview:
     """Shows every artefact at growing severity on a scan: a PNG and an HTML page."""
 
     scan: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SCAN")]
-    """NIfTI file."""
+    """A scan, as for score."""
     output_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("qc_jax_preview")
     """Folder for the pictures."""
     seed: int = 0
@@ -142,12 +142,12 @@ def run(arguments: list[str]) -> int:
 
 def _score(arguments: Score) -> int:
     if not arguments.scans:
-        raise ConfigError("no scan is given; name NIfTI files: qc-jax score SCAN...")
+        raise ConfigError("no scan is given; name files or folders: qc-jax score SCAN...")
     rule = _rule(arguments)
-    from qc_jax.scoring import group, jobs, record
+    from qc_jax.scoring import folders, group, jobs, record
 
     output = arguments.output_dir
-    records = _score_jobs(jobs.plain_jobs(arguments.scans), output, arguments)
+    records = _score_jobs(jobs.plain_jobs(folders.scans_of(arguments.scans)), output, arguments)
     with group.alone(output):
         reports = group.update_group(output, records, rule)
     if len(records) == 1 and records[0]["status"] == record.SCORED:

@@ -127,7 +127,7 @@ def _read_bytes(path: Path) -> tuple[bytearray, list[str]]:
             file.seek(0)
             content, more = _gunzip(path, file) if packed else _plain(path, file, status.st_size)
     except FileNotFoundError as error:
-        raise ScanError(_why_missing(path)) from error
+        raise ScanError(why_missing(path)) from error
     except OSError as error:
         raise UnreadableError(f"{path} cannot be read: {error.strerror}") from error
     found = []
@@ -138,7 +138,8 @@ def _read_bytes(path: Path) -> tuple[bytearray, list[str]]:
     return content, found
 
 
-def _why_missing(path: Path) -> str:
+def why_missing(path: Path) -> str:
+    """What to say of a path where nothing is."""
     target = os.readlink(path) if os.path.islink(path) else ""
     if "annex/objects" in target:
         return (

@@ -12,7 +12,7 @@ import numpy as np
 
 from qc_jax import augment, files
 from qc_jax.augment import Source
-from qc_jax.data import nifti
+from qc_jax.data import formats
 from qc_jax.scoring import ownership
 from qc_jax.scoring.conform import conform
 from qc_jax.scoring.jobs import plain_jobs
@@ -61,7 +61,7 @@ def write(scan: Path, output: Path, seed: int, voxel_size: float) -> Path:
       ScanError: the scan cannot be used.
       OutputError: the folder cannot be written.
     """
-    data, affine, _ = prepare(nifti.read_image(scan).image)
+    data, affine, _ = prepare(formats.read_scan(scan).image)
     field_of_view = [round(extent / voxel_size) for extent in _EXTENT]
     conformed = conform(data, affine, voxel_size, field_of_view)
     (job,) = plain_jobs([scan])
