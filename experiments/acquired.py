@@ -18,8 +18,9 @@ from scipy import ndimage
 from experiments import kept
 from qc_jax import augment
 from qc_jax.augment import acquisition, fold_over, local, pipeline, tissues
-from qc_jax.augment.protocol import Protocol, draw_protocol
+from qc_jax.augment.protocol import Axes, Protocol, as_stored, draw_protocol
 from qc_jax.data import cache, grid, label_maps, nifti, read_split
+from qc_jax.errors import ConfigError
 from qc_jax.models import Description
 from qc_jax.scoring.conform import centre_of_box, conform_to, from_zero, to_grid
 
@@ -27,9 +28,10 @@ _EDGE, _GRID = 1.0, (192, 240, 240)
 """mm and voxels of the label maps."""
 _LOCAL, _STRIPPED, _DEFACED, _MOVED, _SCALED = 0.4, 0.25, 0.2, 0.5, 0.3
 """Shares of the artefacts that are in a part of the head, and of the draws with these steps."""
-_BRAIN_ALONE = 0.1
-"""Share of the heads that are spoilt when all but the brain is gone, as people do with stripped
-scans to try a tool: their ghosts lie in air that is zero else."""
+_BRAIN_ALONE, _ON_GRID = 0.2, 0.5
+"""Shares of the label maps that are spoilt when all but the brain is gone, and of the real scans
+that are spoilt on the grid of their file with no noise but their own, as people do to try a tool:
+ghosts lie in air that is zero else, and what a scan has of itself is not an artefact."""
 _TOGETHER = ("motion", "ghosting", "pulsation", "residue", "spike", "noise", "blur")
 _BRAIN = [
     tissues.TISSUES.index(name)
@@ -103,7 +105,12 @@ def kept_draw(
         head = heads[index % len(heads)]
         return draw(np.random.default_rng([seed, index]), head, description)
 
-    return kept.arrays_or_make(folder / f"{index:04d}.npz", Draw, make)
+    return kept.arrays_or_make(path_of(folder, index), Draw, make)
+
+
+def path_of(folder: Path, index: int) -> Path:
+    """Of a draw that is kept."""
+    return folder / f"{index:04d}.npz"
 
 
 def groups(labels: Path, split: Path, scans: Sequence[Path]) -> dict[str, list[Head]]:
@@ -154,13 +161,16 @@ def draw(rng: np.random.Generator, head: Head, description: Description) -> Draw
         fractions = np.asarray(fractions)
     assert image is not None, f"{head.name} has neither fractions nor an image"
     brain = None
+    as_it_is = bool(rng.random() < (_ON_GRID if fractions is None else _BRAIN_ALONE))
     if fractions is not None:
         brain = fractions[..., _BRAIN].sum(axis=-1, dtype=np.float32) > 127
-        if rng.random() < _BRAIN_ALONE:
+        if as_it_is:
             image = np.where(_around(rng, brain), image, np.float32(0))
     size = tuple(map(float, np.linalg.norm(head.affine[:3, :3], axis=0)))
     box = fold_over.head_box(image, size)
     protocol = draw_protocol(rng, box, max(size))
+    if as_it_is:
+        protocol = as_stored(image.shape, size, Axes(*map(int, rng.permutation(3))))
     remains = _remains(rng, brain)
     later = int(rng.integers(2**31))
 
@@ -213,6 +223,17 @@ def draw(rng: np.random.Generator, head: Head, description: Description) -> Draw
         present,
         np.array(["+".join(kind.name for kind, _ in kinds) or "clean" for kinds, _ in versions]),
     )
+
+
+def check_sources(sources: Sequence[str]) -> None:
+    """Raises ConfigError for a source that no artefact of an acquisition stands for."""
+    known = {kind.cause for kind in acquisition.KINDS}
+    for source in sources:
+        if source not in known:
+            raise ConfigError(
+                f"{source} is no artefact of an acquisition, so that no scan can be made with it; "
+                f"there are {', '.join(sorted(known))}"
+            )
 
 
 def _versions(

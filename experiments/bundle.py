@@ -11,7 +11,8 @@ from qc_jax import files
 
 PART = 15 * 2**20
 """Bytes of a part at most."""
-_LEFT_OUT = ("run.lock", "tensorboard")
+_LEFT_OUT = ("run.lock", "tensorboard", "draws", "features")
+"""What is of use on that machine alone."""
 
 
 def write_parts(folder: Path, output: Path, part: int = PART) -> list[Path]:

@@ -1,7 +1,8 @@
-"""`python -m experiments.pack`: label maps in one small file, to train on another machine.
+"""`python -m experiments.pack`: heads in one small file, to train on another machine.
 
 python -m experiments.pack labels:DIR --output=heads.npz
-python -m experiments.recipe --data=packed:heads.npz
+python -m experiments.pack labels:DIR --output=to_scan.npz --split=split.json --scans *.nii.gz
+python -m experiments.recipe --data=packed:heads.npz --to-scan=to_scan.npz
 """
 
 import dataclasses
@@ -21,7 +22,9 @@ MOST = 64 * 2**20
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Packs heads as tissue fractions on the grid of a model into one file of at most 64 MiB."""
+    """Packs heads into one file of at most 64 MiB: as tissue fractions on the grid of a model, or,
+    with --split, those that are for training at 1 mm, with real scans, as they are to be scanned.
+    """
 
     data: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="labels:DIR")]
     """Label maps with FreeSurfer's numbers."""
@@ -31,6 +34,11 @@ class Arguments:
     """Edge of a voxel, in mm."""
     field_of_view: tuple[int, int, int] = PRESETS["gpu"].heads.field_of_view
     """Voxels of a whole scan."""
+    split: Path | None = None
+    """JSON file that names the label maps of train, validation and test: packs heads to scan, for
+    which --voxel-size and --field-of-view do not count."""
+    scans: tuple[Path, ...] = ()
+    """Real scans without artefacts (NIfTI), with --split; one in four is for validation."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,20 +48,29 @@ def main(arguments: list[str] | None = None) -> int:
 
 def pack(arguments: Arguments) -> None:
     """Reads the label maps, writes the file and says how large it is."""
+    from experiments import acquired, scanning
     from qc_jax.data import cache, label_maps, packed
 
     grid = arguments.voxel_size, arguments.field_of_view
     if not arguments.data.startswith("labels:"):
         raise ConfigError(f"{arguments.data}: label maps are packed, give them as labels:DIR")
     folder = Path(arguments.data.removeprefix("labels:")).expanduser()
-    heads = label_maps.load_label_maps(folder, *grid, cache.default_folder())
-    packed.write_packed(arguments.output, heads, *grid)
+    if arguments.split is not None:
+        turns = acquired.groups(folder, arguments.split, arguments.scans)["train"]
+        scanning.write_heads(arguments.output, turns)
+        number = len({head.name for head in turns})
+    elif arguments.scans:
+        raise ConfigError("--scans are packed to be scanned; name the training heads with --split")
+    else:
+        heads = label_maps.load_label_maps(folder, *grid, cache.default_folder())
+        packed.write_packed(arguments.output, heads, *grid)
+        number = len(heads)
     size = arguments.output.stat().st_size
-    print(f"{arguments.output}: {len(heads)} heads, {size / 2**20:.1f} MiB")
+    print(f"{arguments.output}: {number} heads, {size / 2**20:.1f} MiB")
     if size > MOST:
         raise ConfigError(
-            f"{arguments.output} is larger than 64 MiB: use fewer label maps or a larger "
-            "--voxel-size"
+            f"{arguments.output} is larger than 64 MiB: use fewer label maps or scans, or a "
+            "larger --voxel-size"
         )
 
 

@@ -3,6 +3,13 @@
 python -m experiments.pack labels:DIR --output=heads.npz
 python -m experiments.recipe --data=packed:heads.npz --run-dir=runs/recipe --output=out
 python -m experiments.export runs/recipe --output=student.safetensors    # later, on a CPU
+
+With heads to scan, processes scan them on the processors while the networks are trained, and a
+source head is trained in the end on what they have made; `experiments.refine` calibrates it.
+
+python -m experiments.pack labels:DIR --output=to_scan.npz --split=split.json --scans *.nii.gz
+python -m experiments.recipe --data=packed:heads.npz --to-scan=to_scan.npz --output=out
+python -m experiments.refine --model=runs/recipe/weights/sources.safetensors --steps=0 ...
 """
 
 import dataclasses
@@ -49,6 +56,10 @@ class Arguments:
     """From the start of this command to its end, compilation included."""
     run_dir: Annotated[str, tyro.conf.arg(metavar="DIR")] = "runs/recipe"
     """Folder of the run."""
+    to_scan: Annotated[str, tyro.conf.arg(metavar="FILE")] = ""
+    """Heads to scan for a source head, from `experiments.pack --split`; empty for none."""
+    processes: int = 0
+    """That scan heads, with 4 to 7 GB each; 0 for two less than there are processors."""
     output: Annotated[str, tyro.conf.arg(metavar="DIR")] = ""
     """Where the run folder is packed into files below 16 MiB, and the metrics beside them; empty
     for nowhere."""
@@ -72,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
     def work() -> None:
         started = time.monotonic()
         parsed = tyro.cli(Arguments, args=arguments, default=default, prog=prog)
-        limits.check(parsed)
+        limits.check(parsed, processes=(0, 10**4))
         with stop_on_signal() as stop:
             stop.deadline = started + 60.0 * parsed.minutes
             run(parsed, stop)
@@ -82,15 +93,28 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(arguments: Arguments, stop: Stop) -> None:
     """Trains until all is done or the time is over, and packs what there is."""
+    from rich.console import Console
+
     from experiments import bundle, run_folder
+    from experiments.refine import in_time
     from qc_jax.data import cache
 
-    folder = Path(arguments.run_dir).expanduser()
+    folder, console = Path(arguments.run_dir).expanduser(), Console(stderr=True)
     cache.use_compilation_cache()
     config, subjects = _prepare(arguments.config, folder)
+    seconds = 60.0 * arguments.minutes
     with run_folder.lock(folder):
         try:
-            _train(config, arguments.minutes, folder, subjects, stop)
+            if not arguments.to_scan:
+                _train(config, seconds, folder, subjects, console, stop)
+            else:
+                path, deadline = Path(arguments.to_scan).expanduser(), stop.deadline
+                stop.deadline -= time_box.SOURCE_HEAD * seconds
+                with in_time.scanned(config, path, folder, arguments.processes, stop):
+                    without_head = (1 - time_box.SOURCE_HEAD) * seconds
+                    _train(config, without_head, folder, subjects, console, stop)
+                stop.deadline = deadline
+                in_time.train(config, folder, console, stop)
         finally:
             if arguments.output:
                 output = Path(arguments.output).expanduser()
@@ -125,20 +149,24 @@ def _with_steps(config: Config, found: Config) -> Config:
 
 
 def _train(
-    config: Config, minutes: float, folder: Path, subjects: "list[data.Subject]", stop: Stop
+    config: Config,
+    seconds: float,
+    folder: Path,
+    subjects: "list[data.Subject]",
+    console: "Console",
+    stop: Stop,
 ) -> None:
     """All stages that are not trained yet, in their order."""
-    from rich.console import Console
-
     from experiments import build, train
     from qc_jax import models
 
-    console = Console(stderr=True)
     sources = build.chosen_sources(config)
     setting = Setting(folder, subjects, sources, console, stop)
-    console.print(f"[bold]qc_jax[/] recipe of {minutes:g} minutes, {len(subjects)} heads, {folder}")
-    stop.deadline -= time_box.KEPT_BACK / 4 * 60.0 * minutes
-    end = stop.deadline - 3 * time_box.KEPT_BACK / 4 * 60.0 * minutes
+    console.print(
+        f"[bold]qc_jax[/] recipe of {seconds / 60:g} minutes, {len(subjects)} heads, {folder}"
+    )
+    stop.deadline -= time_box.KEPT_BACK / 4 * seconds
+    end = stop.deadline - 3 * time_box.KEPT_BACK / 4 * seconds
     params: dict[str, Any] = {}
     programs: dict[str, Callable] = {}
     for name in [stage.name for stage in build.stages(config)]:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 
 SHARES: Mapping[str, float] = {"task": 0.15, "teachers": 0.2, "student": 0.65}
 """Of the seconds in which steps are taken, in the order in which the groups are trained."""
+SOURCE_HEAD = 0.25
+"""Share of all the time for the source head after them, where there is one."""
 KEPT_BACK = 0.04
 """Share of all the time in which checkpoints and weights are written; in its last quarter what is
 not finished is stopped."""

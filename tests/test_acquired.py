@@ -11,6 +11,7 @@ from experiments.faults import tiny
 from qc_jax.errors import ConfigError
 from qc_jax.models import Description
 from qc_jax.native import AXIS_SIZE, SCAN_SIZE, SLICE_SIZE
+from qc_jax.scoring.conform import conform
 
 DESCRIPTION = Description(tiny.SOURCES, 2, 2, True, (8, 8, 8), 8.0, (24, 28, 24))
 VERSIONS = 2 + len(tiny.SOURCES)
@@ -92,3 +93,11 @@ def test_a_head_without_anything_in_it_is_refused(head):
         acquired.draw(
             np.random.default_rng(0), head._replace(image=np.zeros((16, 16, 16))), DESCRIPTION
         )
+
+
+def test_a_real_scan_spoilt_on_its_own_grid_has_nothing_of_its_own_changed(head, monkeypatch):
+    for name, share in (("_ON_GRID", 1.0), ("_MOVED", 0.0), ("_SCALED", 0.0)):
+        monkeypatch.setattr(acquired, name, share)
+    found = acquired.draw(np.random.default_rng(3), head, DESCRIPTION)
+    of_file = conform(head.image, head.affine, DESCRIPTION.voxel_size, DESCRIPTION.field_of_view)
+    np.testing.assert_allclose(found.images[0].astype(float), of_file.image, atol=2e-3)

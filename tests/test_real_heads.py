@@ -297,6 +297,19 @@ def test_a_version_that_was_lost_is_made_again_as_it_was(output, scan, model_pat
     assert again["kept_dice"] == content["kept_dice"] and again["scores"] == content["scores"]
 
 
+def test_another_calibration_of_the_same_weights_needs_no_scoring(
+    output, scan, model_path, monkeypatch
+):
+    monkeypatch.delattr(measuring, "measure")
+    model = load_model(model_path)
+    unsure = dict(model.calibration, cause=dict(model.calibration["cause"], accuracy=0.1))
+    plans = [[Version()]]
+    for calibration, said in ((model.calibration, True), (unsure, False)):
+        known = dataclasses.replace(model, calibration=calibration)
+        rows = measuring.rows_of([scan], plans, known, 1, output / "scans", lambda number: None)
+        assert next(rows).sentence.startswith("not named; this model") is not said
+
+
 def test_the_area_of_a_map_that_knows_where(read, model_path):
     """Against scikit-learn, and 1 for a variance that is high in the region alone."""
     model = load_model(model_path)

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import shutil
 import signal
 import tarfile
 
@@ -11,12 +12,14 @@ import numpy as np
 import pytest
 
 import qc_jax
-from experiments import bundle, export, pack, recipe, time_box
+from experiments import bundle, export, pack, recipe, scanning, time_box
+from experiments.faults.training import TINY
+from experiments.refine import in_time
 from qc_jax.augment.tissues import TISSUES
 from qc_jax.data import load_subjects, packed
 from qc_jax.errors import ConfigError
 from qc_jax.scoring import calibration
-from tests.test_run import TINY
+from tests.test_acquired import head  # noqa: F401 (a fixture)
 
 SPEED = {"task": 0.004, "teachers": 0.009, "student": 0.0015}
 """Steps per second, by which 100 minutes are few steps."""
@@ -150,6 +153,34 @@ def test_what_leaves_the_machine_is_small_and_whole(stopped_and_finished, tmp_pa
     assert qc_jax.load_model(output).description.sources == ("noise", "blur")
 
 
+@pytest.mark.slow
+def test_a_source_head_is_trained_on_heads_that_were_scanned_meanwhile(
+    stopped_and_finished,
+    head,  # noqa: F811
+    tmp_path,
+    monkeypatch,
+    capsys,
+):
+    run, to_scan = tmp_path / "run", tmp_path / "to_scan.npz"
+    shutil.copytree(stopped_and_finished[0] / "run", run)
+    scanning.write_heads(to_scan, [head])
+    monkeypatch.setattr(in_time, "ENOUGH", 1)
+    monkeypatch.setattr(in_time, "MOST_STEPS", 30)
+    options = [f"--to-scan={to_scan}", "--processes=1", "--minutes=100", f"--output={tmp_path}"]
+    assert recipe.main([f"--run-dir={run}", *TINY, *options]) == 0
+    model = qc_jax.load_model(run / "weights" / "sources.safetensors")
+    assert model.description.source_head and "30 steps" in model.training["source head"]
+    student = qc_jax.load_model(run / "weights" / "student.safetensors")
+    below = {**model.params["params"]}
+    below.pop("sources")
+    jax.tree.map(np.testing.assert_array_equal, below, student.params["params"])
+    with tarfile.open(tmp_path / "bundle.tar.00") as archive:
+        names = archive.getnames()
+    assert "weights/sources.safetensors" in names and not any("draws" in name for name in names)
+    assert recipe.main([f"--run-dir={run}", *TINY, "--to-scan=missing.npz"]) == 2
+    assert "missing.npz holds no heads to scan" in capsys.readouterr().err
+
+
 def test_only_the_last_checkpoint_is_taken_along(tmp_path):
     for step in ("9", "10"):
         (tmp_path / "run" / "teachers" / "blur" / step).mkdir(parents=True)
@@ -168,7 +199,7 @@ def test_another_configuration_is_refused(stopped_and_finished, capsys):
 
 def heads_of(shape=(6, 8, 6)):
     drawn = np.random.default_rng(0).multinomial(255, np.ones(len(TISSUES)) / 8, (3, *shape))
-    return {f"sub-{i}": head.astype(np.uint8) for i, head in enumerate(drawn)}
+    return {f"sub-{i}": fractions.astype(np.uint8) for i, fractions in enumerate(drawn)}
 
 
 def test_packed_heads_come_back(tmp_path):
@@ -191,3 +222,4 @@ def test_what_is_no_packed_file_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="holds no packed heads"):
         packed.read_packed(path, 8.0, (6, 8, 6))
     assert pack.main(["somewhere", f"--output={path}"]) == 2
+    assert pack.main(["labels:somewhere", f"--output={path}", "--scans", "a.nii.gz"]) == 2

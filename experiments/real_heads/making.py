@@ -16,7 +16,7 @@ from experiments.real_heads import heads, uncovered
 from experiments.real_heads.heads import Head
 from experiments.real_heads.plan import Version
 from qc_jax.augment import acquisition, fold_over, local, pipeline
-from qc_jax.augment.protocol import Axes, Protocol
+from qc_jax.augment.protocol import Axes, Protocol, as_stored
 from qc_jax.errors import ConfigError
 
 _EDGE = 8.0
@@ -85,10 +85,8 @@ def protocol_of(head: Head, axes: Axes) -> Protocol:
     Raises:
       ConfigError: no scanner has such voxels.
     """
-    shape, size = head.image.shape, head.voxel_size
-    x, y, z = (n * mm for n, mm in zip(shape, size, strict=True))
     try:
-        return Protocol((x, y, z), shape, axes=axes, snr_db=float("inf"))
+        return as_stored(head.image.shape, head.voxel_size, axes)
     except ConfigError as error:
         raise ConfigError(f"{head.name}: {error}") from error
 

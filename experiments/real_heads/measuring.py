@@ -14,11 +14,12 @@ from experiments.evidence.intervals import auc
 from experiments.real_heads import heads, making
 from experiments.real_heads.heads import Head
 from experiments.real_heads.plan import Version
-from qc_jax import descriptions
 from qc_jax.models import Model
+from qc_jax.scoring import calibration
 from qc_jax.scoring.answer import CLEAN
 from qc_jax.scoring.conform import Conformed, conform, to_grid
-from qc_jax.scoring.scan import Measurement, interpret, measure
+from qc_jax.scoring.copies import Copy
+from qc_jax.scoring.scan import Measurement, measure, signs
 from qc_jax.scoring.scores import dice, threshold
 
 NOT_NAMED = "not named"
@@ -86,45 +87,58 @@ class Row:
         return self.answer not in (CLEAN, NOT_NAMED)
 
 
-class Scored(NamedTuple):
-    """What a model says of a scan.
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """What is kept of a version: all that does not depend on the calibration, so that another one
+    of the same weights is judged without scoring again.
 
     Attributes:
-      numbers: those of a `Row` that are the model's.
-      conformed, measurement: the maps on the grid of the model.
+      details, kept_dice, dice, volume, clean_volume, own_auc, total_auc: see `Row`.
+      scores, local_scores, expected_dice, volume_uncertainty: see `scan.Measurement`.
+      doubts: see `doubts.doubts`.
+      copies: fields of `copies.Copy`.
     """
 
-    numbers: dict[str, Any]
+    scores: list[float]
+    local_scores: list[float]
+    expected_dice: float
+    volume: float
+    volume_uncertainty: float
+    doubts: list[str]
+    copies: list[dict[str, Any]]
+    details: dict[str, Any]
+    dice: float | None
+    kept_dice: float
+    clean_volume: float
+    own_auc: float | None = None
+    total_auc: float | None = None
+
+
+class Scored(NamedTuple):
+    """A version with the maps that a model finds.
+
+    Attributes:
+      image, affine: on its own grid.
+      conformed, measurement: on the grid of the model.
+    """
+
+    image: np.ndarray
+    affine: np.ndarray
     conformed: Conformed
     measurement: Measurement
 
 
 def score_version(model: Model, image: np.ndarray, affine: np.ndarray) -> Scored:
-    """What a model says of a scan; all but the maps on the grid of the file, which take longer.
+    """All but the maps on the grid of the file, which take longer.
 
     Args:
-      model: with a calibration.
+      model: any.
       image: `(X, Y, Z)` on its own grid, in RAS orientation, of any scale.
       affine: `(4, 4)`, voxels to mm.
     """
     description = model.description
     conformed = conform(image, affine, description.voxel_size, description.field_of_view)
-    found = measure(model, conformed)
-    meaning = interpret(model, image, affine, conformed, found)
-    assert meaning is not None  # the model has a calibration
-    names = ("task", *description.sources)
-    numbers = {
-        "causes": meaning.causes,
-        "cause_named": meaning.cause_named,
-        "sentence": meaning.sentence,
-        "scores": dict(zip(names, map(float, found.scores), strict=True)),
-        "local_scores": dict(zip(names, map(float, found.local_scores), strict=True)),
-        "severities": meaning.severities,
-        "predicted_dice": meaning.predicted_dice,
-        "volume": found.volume,
-        "volume_error": model.calibration["volume"]["scale"] * found.volume_uncertainty,
-    }
-    return Scored(numbers, conformed, found)
+    return Scored(image, affine, conformed, measure(model, conformed))
 
 
 def rows_of(
@@ -150,8 +164,7 @@ def rows_of(
     """
     for scan, versions in zip(scans, plans, strict=True):
         head = heads.read(scan)
-        meaning = descriptions.digest(model.calibration)
-        known_by = (qc_jax.__version__, model.sha256, meaning, seed, head.name, *head.digests)
+        known_by = (qc_jax.__version__, model.sha256, seed, head.name, *head.digests)
         own = kept.folder_for(folder, (), *known_by)
 
         @functools.cache
@@ -163,19 +176,20 @@ def rows_of(
             if making.possible(head, version):
 
                 def make(head=head, version=version, clean=clean) -> dict[str, Any]:
-                    return dataclasses.asdict(_row(model, head, version, seed, clean))
+                    return dataclasses.asdict(_seen(model, head, version, seed, clean))
 
-                yield Row(**kept.load_or_make(own, version.name, make))
+                seen = Seen(**kept.load_or_make(own, version.name, make))
+                yield _row(model, head, version, seen)
             advance(1)
 
 
-def _row(
+def _seen(
     model: Model,
     head: Head,
     version: Version,
     seed: int,
     clean: Callable[[], tuple[Scored, np.ndarray]],
-) -> Row:
+) -> Seen:
     of_clean, reference = clean()
     made = making.make(head, version, seed)
     scored, found = of_clean, reference
@@ -186,6 +200,34 @@ def _row(
     if made.region is not None:
         channel = 1 + model.description.sources.index(version.cause)
         areas = _areas(scored, made.region, made.affine, channel)
+    doubtful, copied = signs(*scored)
+    measured = scored.measurement
+    return Seen(
+        scores=measured.scores.tolist(),
+        local_scores=measured.local_scores.tolist(),
+        expected_dice=float(measured.expected_dice),
+        volume=float(measured.volume),
+        volume_uncertainty=float(measured.volume_uncertainty),
+        doubts=list(doubtful),
+        copies=[dataclasses.asdict(copy) for copy in copied],
+        details=made.details or {},
+        dice=None if head.grey_matter is None else dice(found, head.grey_matter),
+        kept_dice=dice(found, reference),
+        clean_volume=float(of_clean.measurement.volume),
+        **areas,
+    )
+
+
+def _row(model: Model, head: Head, version: Version, seen: Seen) -> Row:
+    meaning = calibration.interpret(
+        np.array(seen.scores),
+        np.array(seen.local_scores),
+        seen.expected_dice,
+        model.calibration,
+        seen.doubts,
+        [Copy(**fields) for fields in seen.copies],
+    )
+    names = ("task", *model.description.sources)
     return Row(
         head=head.name,
         person=head.person,
@@ -194,12 +236,21 @@ def _row(
         kind=version.kind,
         cause=version.cause,
         fraction=version.fraction,
-        details=made.details or {},
-        dice=None if head.grey_matter is None else dice(found, head.grey_matter),
-        kept_dice=dice(found, reference),
-        clean_volume=of_clean.numbers["volume"],
-        **scored.numbers,
-        **areas,
+        details=seen.details,
+        causes=meaning.causes,
+        cause_named=meaning.cause_named,
+        sentence=meaning.sentence,
+        scores=dict(zip(names, seen.scores, strict=True)),
+        local_scores=dict(zip(names, seen.local_scores, strict=True)),
+        severities=meaning.severities,
+        predicted_dice=meaning.predicted_dice,
+        dice=seen.dice,
+        kept_dice=seen.kept_dice,
+        volume=seen.volume,
+        clean_volume=seen.clean_volume,
+        volume_error=model.calibration["volume"]["scale"] * seen.volume_uncertainty,
+        own_auc=seen.own_auc,
+        total_auc=seen.total_auc,
     )
 
 

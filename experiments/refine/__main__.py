@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from experiments import command
+from qc_jax.errors import ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,20 +34,18 @@ class Arguments:
     validation_draws: int = 32
     """Scanned heads to calibrate on."""
     steps: int = 4000
-    """Steps of the training."""
+    """Steps of the training; 0 to calibrate the source head that the model has."""
+    processes: int = 1
+    """Processes that scan heads at once, with 4 to 7 GB each."""
     seed: int = 1
     """Of everything random."""
     work_dir: Path = Path("runs/refine")
     """Folder for scans and what is seen of them: 60 MB for each draw at 2 mm."""
 
 
-_DRAWS_IN_MEMORY = 16
-"""Draws after which compiled programs are forgotten: every grid has its own, 200 MB of them."""
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code."""
-    return command.call(refine, Arguments, "experiments.refine", arguments)
+    return command.call(refine, Arguments, "experiments.refine", arguments, steps=(0, 10**9))
 
 
 def refine(arguments: Arguments) -> None:
@@ -56,14 +55,17 @@ def refine(arguments: Arguments) -> None:
     from rich.console import Console
     from rich.progress import Progress, track
 
-    from experiments import acquired, kept
+    from experiments import acquired, kept, scanning
     from experiments.refine import calibrate, features, heads
     from qc_jax.data import cache
     from qc_jax.models import load_model, save_model
 
     console = Console(stderr=True)
     cache.use_compilation_cache()
-    model = features.with_source_head(load_model(arguments.model or None))
+    model = load_model(arguments.model or None)
+    if not arguments.steps and not model.description.source_head:
+        raise ConfigError(f"{model.path} has no source head to calibrate; train one: --steps 4000")
+    model = features.with_source_head(model)
     description = model.description
     groups = acquired.groups(arguments.labels, arguments.split, arguments.scans)
     seeds = {"train": arguments.seed, "validation": arguments.seed + 1}
@@ -72,9 +74,21 @@ def refine(arguments: Arguments) -> None:
         for part, seed in seeds.items()
     }
 
+    learnt_from = arguments.draws if arguments.steps else 0
+    for part, number in (("train", learnt_from), ("validation", arguments.validation_draws)):
+        with Progress(console=console) as progress:
+            line = progress.add_task(f"scans, {part}", total=number)
+            scanning.make(
+                groups[part],
+                description,
+                seeds[part],
+                folders[part],
+                arguments.processes,
+                number,
+                functools.partial(_show, progress, line),
+            )
+
     def draw(part: str, index: int) -> acquired.Draw:
-        if index % _DRAWS_IN_MEMORY == 0:
-            jax.clear_caches()
         return acquired.kept_draw(groups[part], description, index, seeds[part], folders[part])
 
     below = arguments.work_dir / "features"
@@ -88,21 +102,24 @@ def refine(arguments: Arguments) -> None:
             lambda: features.of_draw(model, draw("train", index), rng),
         )
 
-    scans = track(range(arguments.draws), "scans", console=console)
-    blocks = heads.blocks_of([seen(index) for index in scans])
-    schedule = heads.Schedule(arguments.steps, seed=arguments.seed)
-    with Progress(console=console) as progress:
-        line = progress.add_task("source head", total=schedule.steps)
-        student = heads.train(blocks, schedule, lambda value: progress.advance(line))
+    student = model.params["params"]["sources"]
+    if arguments.steps:
+        scans = track(range(arguments.draws), "features", console=console)
+        blocks = heads.blocks_of([seen(index) for index in scans])
+        schedule = heads.Schedule(arguments.steps, seed=arguments.seed)
+        with Progress(console=console) as progress:
+            line = progress.add_task("source head", total=schedule.steps)
+            student = heads.train(blocks, schedule, lambda value: progress.advance(line))
 
     params = {"params": {**model.params["params"], "sources": student}}
     trained = dataclasses.replace(model, params=jax.tree.map(jax.numpy.asarray, params))
-    facts = {
-        **model.training,
-        "source head": f"{arguments.draws} scanned heads of {len(groups['train'])} people in "
-        f"{len(description.sources) + 2} versions, {arguments.steps} steps, from the weights "
-        f"{model.sha256[:12]}",
-    }
+    facts = dict(model.training)
+    if arguments.steps:
+        facts["source head"] = (
+            f"{arguments.draws} scanned heads of {len(groups['train'])} people in "
+            f"{len(description.sources) + 2} versions, {arguments.steps} steps, from the weights "
+            f"{model.sha256[:12]}"
+        )
     scans = track(range(arguments.validation_draws), "calibration", console=console)
     digest = hashlib.sha256(b"".join(leaf.tobytes() for leaf in jax.tree.leaves(student)))
     said = kept.folder_for(
@@ -117,6 +134,10 @@ def refine(arguments: Arguments) -> None:
     )
     written = save_model(arguments.output, description, params, facts, known)
     print(f"{written.path}: SHA-256 {written.sha256}")
+
+
+def _show(progress, line, number: int) -> None:
+    progress.update(line, completed=number)
 
 
 if __name__ == "__main__":

@@ -68,6 +68,10 @@ def with_source_head(model: Model) -> Model:
         return model
     if not model.description.level_head:
         raise ConfigError(f"{model.path} has no level head, which the source head stands on")
+    if model.description.depth < 2:
+        raise ConfigError(
+            f"{model.path} has depth 1; cells of two voxels need a depth of 2 or more"
+        )
     description = dataclasses.replace(model.description, source_head=True)
     drawn = network.fresh_params(description.network, jax.random.key(0), description.patch)
     params = {"params": {**drawn["params"], **model.params["params"]}}

@@ -156,6 +156,10 @@ Readout along the longest side of the head, head to foot or front to back, is wh
 """
 
 
+_MANY = 13_000_000
+"""Voxels from which on there is one coil: four of 256^3 with motion take nine minutes."""
+
+
 def draw_protocol(
     rng: np.random.Generator,
     head_box: Sequence[Sequence[float]],
@@ -167,7 +171,7 @@ def draw_protocol(
 
     Most are 3-D with voxels of 0.7 to 1.4 mm; one in ten is 2-D with slices of 2 to 6 mm.  The
     matrix is a multiple of 16, so that there are not as many compiled programs as scans, and there
-    are at most four coils, which cost time and memory four times.
+    are at most four coils, which cost time and memory four times, and one where it is large.
 
     Args:
       rng: everything random comes from it.
@@ -206,6 +210,7 @@ def draw_protocol(
         if slices or rng.random() < 0.6:  # in the plane only
             filling[axes.partition] = 1.0
     volume = not slices
+    coils = int(rng.choice([1, 2, 4], p=(0.6, 0.2, 0.2)))
     return Protocol(
         field_of_view=_three(field_of_view),
         matrix=(int(matrix[0]), int(matrix[1]), int(matrix[2])),
@@ -217,12 +222,28 @@ def draw_protocol(
         partial_partition=float(rng.choice([1.0, 0.75], p=(0.85, 0.15))) if volume else 1.0,
         elliptical=bool(volume and rng.random() < 0.3),
         apodisation=float(rng.choice([0.0, rng.uniform(0.1, 1.0)])),
-        coils=int(rng.choice([1, 2, 4], p=(0.6, 0.2, 0.2))),
+        coils=coils if matrix.prod() < _MANY else 1,
         correlation=float(rng.uniform(0.0, 0.4)),
         phase=_three(rng.uniform(-2.0, 2.0, 3)),
         snr_db=float(rng.uniform(18.0, 32.0)),
         largest=0 if rng.random() < 0.2 else int(rng.integers(200, 4096)),
     )
+
+
+def as_stored(shape: Sequence[int], voxel_size: Sequence[float], axes: Axes) -> Protocol:
+    """An acquisition that gives an image back on its own grid, with nothing added.
+
+    Args:
+      shape: voxels of the image.
+      voxel_size: `(3,)` mm of the image.
+      axes: which axis of it is encoded how.
+
+    Raises:
+      ConfigError: no scanner has such voxels.
+    """
+    x, y, z = (n * mm for n, mm in zip(shape, voxel_size, strict=True))
+    i, j, k = shape
+    return Protocol((x, y, z), (i, j, k), axes=axes, snr_db=float("inf"))
 
 
 def _three(numbers: np.ndarray) -> tuple[float, float, float]:

