@@ -205,6 +205,32 @@ def test_the_filter_finds_any_scan_of_a_large_study(browser, tmp_path):
     assert [e for e in errors(browser) if "thumbnails" not in e] == []
 
 
+OUT_OF_VIEW = """
+const wide = document.documentElement.clientWidth + 1;
+return [...document.querySelectorAll("body *")]
+  .filter(e => e.getBoundingClientRect().right > wide && e.getClientRects().length)
+  .map(e => e.tagName + " " + e.textContent.trim().slice(0, 40));
+"""
+
+
+def test_on_a_phone_nothing_lies_out_of_view(browser, group_page):
+    """Not in what scrolls either."""
+    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        browser.get(group_page)
+        pages = [
+            group_page,
+            browser.find_element(By.CSS_SELECTOR, "#scans a").get_attribute("href"),
+        ]
+        for page in pages:
+            browser.get(page)
+            assert browser.execute_script("return document.documentElement.clientWidth") == 390
+            assert browser.execute_script(OUT_OF_VIEW) == []
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def test_narrow_screens_do_not_scroll_sideways(browser, group_page):
     browser.set_window_size(500, 900)
     for page in (group_page, group_page.replace("group_T1w", "scan-1")):

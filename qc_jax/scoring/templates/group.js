@@ -34,6 +34,7 @@
     DATA.table.forEach(function (key) {
       var value = columns[key][i], cell = make("td", undefined, line);
       if (value === null) return;
+      cell.dataset.label = key;
       cell.textContent = typeof value === "number" && !Number.isInteger(value) ? String(Number(value.toPrecision(4))) : String(value);
       if (DATA.numbers.indexOf(key) >= 0) { cell.className = "n"; cell.dataset.value = value; }
       if (key === "decision") { cell.className = value; cell.title = columns.decision_reason[i]; }
