@@ -143,6 +143,7 @@ def run(arguments: list[str]) -> int:
 def _score(arguments: Score) -> int:
     if not arguments.scans:
         raise ConfigError("no scan is given; name files or folders: qc-jax score SCAN...")
+    _say_what_is_missing(arguments.scans)
     rule = _rule(arguments)
     from qc_jax.scoring import folders, group, jobs, record
 
@@ -155,6 +156,23 @@ def _score(arguments: Score) -> int:
     for report in reports:
         note(f"report: {report}")
     return _code(records)
+
+
+def _say_what_is_missing(scans: Sequence[Path]) -> None:
+    """Before anything that takes seconds is imported.
+
+    Raises:
+      ConfigError: nothing of it is there.
+    """
+    missing = [path for path in scans if not path.exists()]
+    if not missing:
+        return
+    from qc_jax.missing import why_missing
+
+    if len(missing) == len(scans):
+        raise ConfigError("; ".join(map(why_missing, missing[:10])))
+    for path in missing:
+        note(f"warning: {why_missing(path)}; the others are scored")
 
 
 def _study(arguments: Study) -> int:
@@ -288,13 +306,21 @@ def _code(records: Sequence[dict[str, Any]]) -> int:
 
 
 def _preview(arguments: Preview) -> int:
-    from qc_jax.scoring import preview
-
+    _say_what_is_missing([arguments.scan])
     if not 0.5 <= arguments.voxel_size <= 10:
         raise ConfigError(f"--voxel-size {arguments.voxel_size:g}: 0.5 to 10 mm are meant")
     if not 0 <= arguments.seed < 2**32:
         raise ConfigError(f"--seed {arguments.seed}: 0 to {2**32 - 1} is meant")
-    page = preview.write(arguments.scan, arguments.output_dir, arguments.seed, arguments.voxel_size)
+    note(f"{arguments.scan}: every artefact at five severities")
+    from qc_jax.scoring import preview
+
+    page = preview.write(
+        arguments.scan,
+        arguments.output_dir,
+        arguments.seed,
+        arguments.voxel_size,
+        lambda source: note(f"  {source}"),
+    )
     note(f"preview: {page}")
     return 0
 

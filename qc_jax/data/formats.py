@@ -19,6 +19,7 @@ import numpy as np
 
 from qc_jax.data import geometry, nifti
 from qc_jax.errors import ScanError, one_line
+from qc_jax.missing import why_missing
 
 PAIRS = (".img", ".hdr")
 _BY_NIBABEL = (".mgz", ".mgh", ".mgh.gz", ".mnc", ".mnc.gz", *PAIRS)
@@ -67,7 +68,7 @@ def read_scan(path: Path) -> nifti.Read:
 
 def _read(path: Path, load: Callable[[Path], tuple[np.ndarray, np.ndarray]]) -> nifti.Read:
     if not path.exists():
-        raise ScanError(nifti.why_missing(path))
+        raise ScanError(why_missing(path))
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:

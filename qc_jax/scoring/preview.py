@@ -1,6 +1,6 @@
 """Every artefact at growing severity on a scan: what the augmentations do, at a glance."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
@@ -24,7 +24,11 @@ _EXTENT = (192.0, 224.0, 192.0)
 
 
 def plot_artefacts(
-    path: Path, image: np.ndarray, sources: Sequence[Source], key: jax.Array
+    path: Path,
+    image: np.ndarray,
+    sources: Sequence[Source],
+    key: jax.Array,
+    progress: Callable[[str], None] = lambda source: None,
 ) -> None:
     """Every artefact at growing severity on one scan, an axial slice each.
 
@@ -33,6 +37,7 @@ def plot_artefacts(
       image: `(X, Y, Z)`, in [0, 1].
       sources: a row each.
       key: of what is random in an artefact.
+      progress: called with the name of each source before it is drawn.
     """
     fractions = (0.0, 0.25, 0.5, 0.75, 1.0)
     figure, axes = plt.subplots(
@@ -43,6 +48,7 @@ def plot_artefacts(
         layout="constrained",
     )
     for row, source in zip(axes, sources, strict=True):
+        progress(source.name)
         _show(row[0], image)
         row[0].set_title("clean", fontsize=9)
         for axis, fraction in zip(row[1:], fractions, strict=True):
@@ -54,8 +60,16 @@ def plot_artefacts(
     plt.close(figure)
 
 
-def write(scan: Path, output: Path, seed: int, voxel_size: float) -> Path:
+def write(
+    scan: Path,
+    output: Path,
+    seed: int,
+    voxel_size: float,
+    progress: Callable[[str], None] = lambda source: None,
+) -> Path:
     """Writes `<name>_preview.png` and `.html`, see `jobs.plain_jobs`; returns the page.
+
+    `progress` is called with the name of each source before it is drawn.
 
     Raises:
       ScanError: the scan cannot be used.
@@ -71,7 +85,7 @@ def write(scan: Path, output: Path, seed: int, voxel_size: float) -> Path:
     files.write_whole(
         picture,
         lambda partial: plot_artefacts(
-            partial, conformed.image, augment.ALL_SOURCES, jax.random.key(seed)
+            partial, conformed.image, augment.ALL_SOURCES, jax.random.key(seed), progress
         ),
     )
     text = (
