@@ -95,7 +95,8 @@
     cardsNow();
   }
   if (DATA.queue.length) {
-    ratings.queue(DATA.queue.map(function (i) { return names[i]; }));
+    // A browser keeps a few MB.
+    ratings.queue(DATA.queue.slice(0, DRAWN).map(function (i) { return names[i]; }));
     var rate = ratings.form(function () {
       var name = ratings.after(names[now]);
       show(name === undefined ? DATA.queue[(DATA.queue.indexOf(now) + 1) % DATA.queue.length] : names.indexOf(name));
