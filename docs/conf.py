@@ -12,7 +12,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "matplotlib.sphinxext.mathmpl",  # equations as pictures: no script from elsewhere
 ]
-myst_heading_anchors = 2
+myst_heading_anchors = 3
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "qc_jax"

@@ -2,8 +2,8 @@
 
 Every variant is a student of its own with the same budget, in OUTPUT/<variant>.  It differs from
 the first in one choice only, and learns from the task network and the teachers of the demo, which
-have to be trained first (README's first command), unless the choice changes their layers.  Called
-again, it goes on where it stopped.
+have to be trained first, as the README says, unless the choice changes their layers.  Called again,
+it goes on where it stopped.
 """
 
 import dataclasses

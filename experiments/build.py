@@ -2,10 +2,11 @@
 
 import dataclasses
 import functools
+import importlib
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,18 +25,37 @@ from qc_jax.training import distillation, plateau, sparse
 
 
 def chosen_sources(config: Config) -> tuple[Source, ...]:
-    """The sources named in the configuration, in the order in which they arise.
+    """The sources named in the configuration: those of this package in the order in which they
+    arise, then those of others as they are named.
 
     Raises:
-      ConfigError: a name that no source has, or one twice.
+      ConfigError: a name that no source has, one twice, or a module that cannot be imported.
     """
-    known = {source.name: source for source in ALL_SOURCES}
-    unknown = [name for name in config.sources if name not in known]
-    if unknown or len(set(config.sources)) != len(config.sources) or not config.sources:
-        raise ConfigError(
-            f"--sources {' '.join(config.sources)}: choose from {', '.join(known)}, each once"
-        )
-    return tuple(source for source in ALL_SOURCES if source.name in config.sources)
+    ours = {source.name: source for source in ALL_SOURCES}
+    chosen = [ours[name] if name in ours else _source_at(name) for name in config.sources]
+    names = [source.name for source in chosen]
+    if len(set(names)) != len(names) or not names:
+        raise ConfigError(f"--sources {' '.join(names)}: name at least one, and each once")
+    return tuple(sorted(chosen, key=lambda source: [*ours, source.name].index(source.name)))
+
+
+def _source_at(place: str) -> Source:
+    """The source called `package.module:NAME`.
+
+    Raises:
+      ConfigError: there is none.
+    """
+    module, colon, name = place.partition(":")
+    if not colon:
+        known = ", ".join(source.name for source in ALL_SOURCES)
+        raise ConfigError(f"--sources {place}: choose from {known}, or name package.module:NAME")
+    try:
+        source = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"--sources {place}: {error}") from error
+    if not isinstance(source, Source):
+        raise ConfigError(f"--sources {place}: this is no qc_jax.augment.Source")
+    return source
 
 
 class Stage(NamedTuple):
@@ -148,14 +168,16 @@ def heads_for(description: Description, source: str, number: int, seed: int) -> 
 
 def model_of(config: Config, path: Path, params, sources: Sequence[Source]) -> Model:
     """A network with what scoring needs, not calibrated; `path` is where it may be written."""
+    groups = (config.network, config.sample, config.heads)
+    given: dict[str, Any] = {}
+    for group in groups:
+        given |= dataclasses.asdict(group)
+    names = [field.name for field in dataclasses.fields(Description) if field.name in given]
+    described = {name: given[name] for name in names}
     description = Description(
         sources=tuple(source.name for source in sources),
-        base_features=config.network.base_features,
-        depth=config.network.depth,
-        level_head=config.network.level_head,
-        patch=config.sample.patch,
-        voxel_size=config.heads.voxel_size,
-        field_of_view=config.heads.field_of_view,
+        looks=tuple(source.looks for source in sources),
+        **described,
     )
     return Model(path, "", description, params, {}, {})
 

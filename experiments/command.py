@@ -53,6 +53,11 @@ def exit_code_of(work: Callable[[], int | None]) -> int:
         return work() or 0
     except QcJaxError as error:
         return _said(str(error), error.exit_code)
+    except ModuleNotFoundError as error:
+        return _said(
+            f"{error.name} is missing, which experiments need: pip install -e '.[train]'",
+            ConfigError.exit_code,
+        )
     except KeyboardInterrupt:
         return _said("interrupted; run the same command to go on", _INTERRUPTED)
     except MemoryError:

@@ -74,7 +74,8 @@ class Config:
     """Everything that determines a run; a run folder keeps it and refuses another one."""
 
     sources: tuple[str, ...] = ("spike", "noise", "blur", "wrap")
-    """Artefacts to learn: any of motion, spike, noise, ghosting, blur and wrap."""
+    """Artefacts to learn: any of motion, spike, noise, ghosting, blur and wrap, and of your own as
+    package.module:NAME."""
     seed: int = 0
     """Of everything random."""
     batch_size: int = 8
@@ -121,7 +122,7 @@ class Config:
 
 
 PRESETS: dict[str, Config] = {
-    # `python -m experiments.run --stage=teachers`, two CPU cores; time and figures in README.md.
+    # `python -m experiments.run --stage=teachers`, two CPU cores; docs/training.md has the figures.
     "demo": Config(),
     # One GPU; with --data=labels:DIR --split=FILE how the weights in the package were trained, with
     # 1900 steps of the student then.

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from qc_jax.augment.kspace import check_name
+from qc_jax.augment.source import check_name
 from qc_jax.network import UNet, check_divisible
 
 _MOST = {"base_features": 4096, "depth": 12, "patch": 1024, "field_of_view": 1024}
@@ -29,6 +29,8 @@ class Description:
       patch: voxels of a window.
       voxel_size: in mm.
       field_of_view: voxels of a whole scan.
+      looks: how each source shows in an image, for the reports, see `augment.Source`; empty for
+        what the sources of this package say of themselves.
     """
 
     sources: tuple[str, ...]
@@ -39,6 +41,7 @@ class Description:
     voxel_size: float
     field_of_view: tuple[int, int, int]
     source_head: bool = False
+    looks: tuple[str, ...] = ()
 
     @property
     def network(self) -> UNet:
@@ -66,8 +69,9 @@ def description_of(fields: Any) -> Description:
     """
     names = {field.name for field in dataclasses.fields(Description)}
     _require(isinstance(fields, dict), "the description is no object")
-    # Files of version 0.9.0 do not name the source head, which networks did not have then.
-    fields = {"source_head": False} | fields
+    # Files of version 0.9.0 do not name the source head, which networks did not have then, and
+    # those of 0.11.0 do not say how sources look.
+    fields = {"source_head": False, "looks": ()} | fields
     _require(set(fields) == names, f"fields {', '.join(sorted(set(fields) ^ names))} differ")
     listed: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()}
     description = Description(**listed)
@@ -82,6 +86,12 @@ def check_description(description: Description) -> None:
     for name in sources:
         check_name(name)
     _require(len(set(sources)) == len(sources), f"sources {', '.join(sources)} are not distinct")
+    looks = description.looks
+    _require(
+        isinstance(looks, tuple) and all(isinstance(text, str) for text in looks),
+        f"looks are {looks!r}, no list of sentences",
+    )
+    _require(len(looks) in (0, len(sources)), f"{len(looks)} looks for {len(sources)} sources")
     for field in ("base_features", "depth"):
         _check_count(field, getattr(description, field), _MOST[field])
     for field in ("patch", "field_of_view"):

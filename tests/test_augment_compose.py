@@ -48,9 +48,10 @@ def test_rate_is_the_share_of_images_with_any_artefact():
 def test_an_artefact_alone_is_the_one_of_the_mixture():
     """Same key: noise by itself draws the very numbers that it draws beside the others."""
     severities = jnp.asarray([source.severity(0.8) for source in SOURCES])
+    none = jnp.asarray([source.none for source in SOURCES])
     image = image_of()
     for i, source in enumerate(SOURCES):
-        alone = augment.alone(severities, SOURCES, i)
+        alone = none.at[i].set(severities[i])
         among = augment.apply_sources(KEY, image, SOURCES, alone)
         by_itself = augment.apply_sources(KEY, image, (source,), severities[i : i + 1])
         np.testing.assert_allclose(among, by_itself, atol=1e-5)

@@ -8,7 +8,10 @@ import pytest
 from scipy import stats
 
 from qc_jax import augment
-from qc_jax.augment import kspace
+from qc_jax.augment.blur import low_pass
+from qc_jax.augment.noise import noise as with_noise
+from qc_jax.augment.spike import add_spike
+from qc_jax.augment.wrap import mask_lines, regular_lines
 
 SHAPES = [(12, 10, 8), (9, 11, 7), (8, 7, 9)]
 
@@ -36,13 +39,13 @@ def test_spike_is_one_sample_of_the_complex_k_space(shape, location):
     expected = np.fft.fftn(np.asarray(image))
     location = tuple(index % size for index, size in zip(location, shape, strict=True))
     expected[location] += 0.7 * abs(expected[0, 0, 0]) * np.exp(0.4j)
-    found = complex_image(kspace.add_spike(augment.to_k_space(image), location, 0.7, 0.4))
+    found = complex_image(add_spike(augment.to_k_space(image), location, 0.7, 0.4))
     np.testing.assert_allclose(found, np.fft.ifftn(expected), atol=2e-6)
 
 
 def test_spike_draws_stripes_of_its_direction_and_frequency():
     location = (3, -5, 2)
-    k_space = kspace.add_spike(augment.to_k_space(jnp.ones((16, 24, 20))), location, 0.2)
+    k_space = add_spike(augment.to_k_space(jnp.ones((16, 24, 20))), location, 0.2)
     spectrum = np.abs(np.fft.fftn(np.asarray(augment.to_image(k_space)) - 1))
     strongest = np.unravel_index(np.argmax(spectrum), spectrum.shape)
     assert strongest in [(3, 19, 2), (13, 5, 18)]  # the spike or its opposite
@@ -53,7 +56,7 @@ def test_spike_draws_stripes_of_its_direction_and_frequency():
 def test_filtering_lines_multiplies_the_complex_k_space(shape, axis):
     rng = np.random.default_rng(axis)
     transfer = rng.normal(size=max(shape)) + 1j * rng.normal(size=max(shape))
-    k_space = kspace.add_spike(augment.to_k_space(image_of(shape)), (1, 2, 3), 0.5, 1.0)
+    k_space = add_spike(augment.to_k_space(image_of(shape)), (1, 2, 3), 0.5, 1.0)
     along = [1, 1, 1]
     along[axis] = -1
     expected = np.fft.fftn(complex_image(k_space)) * transfer[: shape[axis]].reshape(along)
@@ -70,14 +73,14 @@ def test_blur_keeps_the_middle_of_the_complex_k_space(axis, ratio):
     along[axis] = -1
     kept = (frequency <= 0.5 / ratio).reshape(along)
     expected = np.fft.ifftn(np.fft.fftn(np.asarray(image)) * kept)
-    found = complex_image(kspace.low_pass(augment.to_k_space(image), axis, ratio))
+    found = complex_image(low_pass(augment.to_k_space(image), axis, ratio))
     np.testing.assert_allclose(found, expected, atol=2e-6)
 
 
 def test_blur_widens_a_point_by_its_ratio():
     point = jnp.zeros((96, 1, 1)).at[48, 0, 0].set(1.0)
     for ratio in (2.0, 4.0, 8.0):
-        line = np.asarray(augment.to_image(kspace.low_pass(augment.to_k_space(point), 0, ratio)))
+        line = np.asarray(augment.to_image(low_pass(augment.to_k_space(point), 0, ratio)))
         width = (line[:, 0, 0] > line.max() / 2).sum()  # a sinc: 1.2 times the new voxel
         assert abs(width - 1.2 * ratio) <= 1
 
@@ -90,16 +93,14 @@ def test_masked_lines_are_those_of_the_complex_k_space(axis):
     along = [1, 1, 1]
     along[axis] = -1
     expected = np.fft.ifftn(np.fft.fftn(np.asarray(image)) * kept.reshape(along))
-    masked = kspace.mask_lines(augment.to_k_space(image), axis, lambda lines: lines % 3 == 1)
+    masked = mask_lines(augment.to_k_space(image), axis, lambda lines: lines % 3 == 1)
     np.testing.assert_allclose(complex_image(masked), expected, atol=2e-6)
 
 
 @pytest.mark.parametrize("every", [2, 3, 4])
 def test_wrap_puts_ghosts_a_fraction_of_the_field_of_view_apart(every):
     point = jnp.zeros((48, 3, 3)).at[5, 1, 1].set(1.0)
-    masked = kspace.mask_lines(
-        augment.to_k_space(point), 0, lambda lines: kspace.regular_lines(lines, 1 / every)
-    )
+    masked = mask_lines(augment.to_k_space(point), 0, lambda lines: regular_lines(lines, 1 / every))
     line = np.asarray(augment.to_image(masked))[:, 1, 1]
     ghosts = np.flatnonzero(line > 0.1)
     np.testing.assert_array_equal(ghosts, sorted((5 + np.arange(every) * 48 // every) % 48))
@@ -107,7 +108,7 @@ def test_wrap_puts_ghosts_a_fraction_of_the_field_of_view_apart(every):
 
 @pytest.mark.parametrize("proportion", [0.1, 0.3, 0.5, 0.7])
 def test_regular_lines_have_their_proportion_and_spare_the_centre(proportion):
-    masked = np.asarray(kspace.regular_lines(np.arange(-100, 100), proportion))
+    masked = np.asarray(regular_lines(np.arange(-100, 100), proportion))
     assert masked.mean() == pytest.approx(proportion, abs=0.01)
     assert not masked[100]
 
@@ -116,7 +117,7 @@ def test_regular_lines_have_their_proportion_and_spare_the_centre(proportion):
 def test_noise_has_its_snr_in_both_channels(snr_db):
     image = image_of((32, 31, 30))
     clean = augment.to_k_space(image)
-    noise = complex_image(kspace.noise(jax.random.key(1), clean, snr_db)) - complex_image(clean)
+    noise = complex_image(with_noise(jax.random.key(1), clean, snr_db)) - complex_image(clean)
     noise = np.stack([noise.real, noise.imag])
     measured = 10 * np.log10(np.mean(np.asarray(image) ** 2) / np.mean((noise**2).sum(axis=0)))
     assert measured == pytest.approx(snr_db, abs=0.2)
@@ -128,7 +129,7 @@ def test_noise_has_its_snr_in_both_channels(snr_db):
 @pytest.mark.parametrize("snr_db", [-5.0, 5.0, 20.0])
 def test_magnitude_of_noise_is_rician(snr_db):
     k_space = augment.to_k_space(jnp.ones((32, 32, 31)))
-    magnitude = np.asarray(augment.to_image(kspace.noise(jax.random.key(2), k_space, snr_db)))
+    magnitude = np.asarray(augment.to_image(with_noise(jax.random.key(2), k_space, snr_db)))
     sigma = np.sqrt(10 ** (-snr_db / 10) / 2)
     rice = stats.rice(1 / sigma, scale=sigma)
     assert magnitude.mean() == pytest.approx(rice.mean(), rel=0.01)
@@ -137,8 +138,8 @@ def test_magnitude_of_noise_is_rician(snr_db):
 
 
 def test_noise_after_low_pass_stays_out_of_the_removed_lines():
-    k_space = kspace.noise(jax.random.key(0), augment.to_k_space(image_of((16, 12, 10))), 0.0)
-    spectrum = np.abs(np.fft.fftn(complex_image(kspace.low_pass(k_space, 0, 2.0))))
+    k_space = with_noise(jax.random.key(0), augment.to_k_space(image_of((16, 12, 10))), 0.0)
+    spectrum = np.abs(np.fft.fftn(complex_image(low_pass(k_space, 0, 2.0))))
     removed = np.abs(np.fft.fftfreq(16)) > 0.25
     assert spectrum[removed].max() < 1e-3 < spectrum[~removed].min()
 

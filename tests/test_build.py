@@ -1,12 +1,17 @@
 """What a configuration describes: its stages, and their steps."""
 
+import dataclasses
+import sys
+
 import jax
 import numpy as np
 import pytest
 
 from experiments import build, presets, train
-from qc_jax import training
+from qc_jax import models, training
 from qc_jax.augment import SOURCES
+from qc_jax.errors import ConfigError
+from qc_jax.scoring import scan_report
 
 
 @pytest.mark.parametrize("preset", ["gpu", "paper"])
@@ -46,3 +51,57 @@ def test_the_stages_are_the_task_network_the_teachers_and_the_student():
     assert spike.learns_from == ("task",) and spike.steps == 700
     assert student.learns_from == ("task", *teachers) and student.sources == SOURCES
     assert student.loss == presets.LossConfig(consistency_of="log_variance", norm=2)
+
+
+OWN = """
+from qc_jax.augment import Source
+
+HUM = Source("hum", lambda key, k_space, severity: k_space, 0.1, 1.0, 0.0, "mV", "A loud hum.")
+BLUR = Source("blur", lambda key, k_space, severity: k_space, 0.1, 1.0, 0.0, "mV")
+"""
+
+
+def with_sources(*names):
+    return dataclasses.replace(presets.PRESETS["demo"], sources=names)
+
+
+def test_a_source_of_ones_own_is_named_by_its_place(tmp_path, monkeypatch):
+    """It gets a teacher and a variance, and the reports of whoever has the model its caption."""
+    (tmp_path / "sources_of_mine.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = with_sources("blur", "sources_of_mine:HUM", "motion")
+    stages = build.stages(config)
+    teachers = [f"teachers/{name}" for name in ("motion", "blur", "hum")]
+    assert [stage.name for stage in stages[1:-1]] == teachers
+    params = build.fresh_state(config, stages[-1]).params
+    path = tmp_path / "student.safetensors"
+    made = build.model_of(config, path, params, stages[-1].sources)
+    models.save_model(path, made.description, made.params, {}, {})
+    monkeypatch.delitem(sys.modules, "sources_of_mine")
+    captions = scan_report.captions(models.load_model(path).description)
+    assert list(captions) == ["task", "total", "motion", "blur", "hum"]
+    assert captions["hum"] == "A loud hum." and captions["blur"].startswith("Resolution lost")
+
+
+@pytest.mark.parametrize(
+    "names, message",
+    [
+        (("hum",), "choose from motion, .*, or name package.module:NAME"),
+        (("no_such_module:HUM",), "No module named"),
+        (("sources_of_mine:HUN",), "no attribute 'HUN'"),
+        (("sources_of_mine:OWN",), "no qc_jax.augment.Source"),
+        (("blur", "sources_of_mine:BLUR"), "blur blur: name at least one, and each once"),
+        ((), "name at least one"),
+    ],
+)
+def test_sources_that_are_not_there(names, message, tmp_path, monkeypatch):
+    (tmp_path / "sources_of_mine.py").write_text(f"{OWN}\nOWN = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "sources_of_mine", raising=False)
+    with pytest.raises(ConfigError, match=message):
+        build.chosen_sources(with_sources(*names))
+
+
+def test_captions_of_the_weights_in_the_package_are_those_of_the_sources():
+    captions = scan_report.captions(models.load_model().description)
+    assert captions["spike"] == SOURCES[0].looks and all(captions.values())

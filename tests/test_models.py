@@ -93,6 +93,8 @@ IMPOSSIBLE = {
     "a source head without a level head": lambda f: f["description"].update(
         source_head=True, level_head=False
     ),
+    "words for fewer sources": lambda f: f["description"].update(looks=["Stripes."]),
+    "words that are numbers": lambda f: f["description"].update(looks=[1] * 6),
     "another field": lambda f: f["description"].update(colour="red"),
     "a scale of 0": lambda f: f["calibration"]["log_scale"].__setitem__(0, 0.0),
     "a mean that is not finite": lambda f: f["calibration"]["log_mean"].__setitem__(0, 1e999),

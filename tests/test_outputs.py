@@ -186,6 +186,7 @@ def test_every_file_is_known_as_ours_and_no_other_is(scored, tmp_path):
         out / ".bidsignore",
         out / ".qc_jax.lock",
         out / scan_report.ASSETS / "niivue.umd.js",
+        out / scan_report.ASSETS / "niivue.LICENSE.txt",
     } == set(snapshot(out))
     ownership.check_files(planned)
     others = {

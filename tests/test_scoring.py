@@ -1,7 +1,5 @@
 """Whole volumes by windows, and the scores made from maps."""
 
-import importlib
-
 import jax
 import numpy as np
 import pytest
@@ -10,7 +8,7 @@ from sklearn import metrics
 
 from qc_jax import scoring, spectrum, uncertainty
 from qc_jax.network import UNet, fresh_params, window_levels
-from qc_jax.scoring.predict import _starts
+from qc_jax.scoring import sliding
 
 apply = jax.jit(UNet.apply, static_argnums=0)
 
@@ -47,7 +45,7 @@ def test_any_size_gives_probabilities_and_variances(network, shape, overlap):
 @pytest.mark.parametrize("size", [8, 9, 16, 29])
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.7])
 def test_windows_cover_everything_with_their_overlap(size, overlap):
-    starts = _starts(size, 8, overlap)
+    starts = sliding._starts(size, 8, overlap)
     assert starts[0] == 0 and starts[-1] == size - 8
     assert np.diff(starts).max(initial=0) <= max(int(8 * (1 - overlap)), 1)
 
@@ -84,17 +82,16 @@ def test_a_mask_changes_nothing_inside_it(network):
 def test_fewer_windows_at_a_time_where_the_device_has_too_little_memory(monkeypatch, function):
     net = UNet(1, base_features=4, depth=2, level_head=True)
     network = net, fresh_params(net, jax.random.key(0), (8, 8, 8))
-    module = importlib.import_module("qc_jax.scoring.predict")
     image = np.random.default_rng(0).random((16, 16, 16), np.float32)
     expected = scoring.predict(*network, image, (8, 8, 8))
-    enough_for, whole = 2, getattr(module, function)
+    enough_for, whole = 2, getattr(sliding, function)
 
     def short_of_memory(network, params, images, *others):
         if len(images) > enough_for:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
         return whole(network, params, images, *others)
 
-    monkeypatch.setattr(module, function, short_of_memory)
+    monkeypatch.setattr(sliding, function, short_of_memory)
     found = scoring.predict(*network, image, (8, 8, 8))
     np.testing.assert_allclose(found.variances, expected.variances, rtol=1e-5)
     enough_for = 0

@@ -9,6 +9,9 @@ import pytest
 
 from qc_jax import augment, spectrum
 from qc_jax.augment import kspace
+from qc_jax.augment.blur import low_pass
+from qc_jax.augment.spike import add_spike
+from qc_jax.augment.wrap import mask_lines
 
 
 def by_numpy(window: np.ndarray) -> np.ndarray:
@@ -85,9 +88,9 @@ def test_each_artefact_leaves_its_mark():
     noisy = shells(augment.corrupt(jax.random.key(0), head, augment.SOURCES[1], 0.75))
     assert (noisy[5:, 0] > clean[5:, 0] + 0.25).all()  # a floor
     k_space = kspace.to_k_space(head)
-    striped = augment.rescale(kspace.to_image(kspace.add_spike(k_space, (9, 3, 5), 0.5)))
+    striped = augment.rescale(kspace.to_image(add_spike(k_space, (9, 3, 5), 0.5)))
     assert (shells(striped)[:, 1] - clean[:, 1]).max() > 0.5  # a peak
-    blurred = kspace.to_image(kspace.low_pass(k_space, 1, 4.0))
+    blurred = kspace.to_image(low_pass(k_space, 1, 4.0))
     profile = np.asarray(spectrum.describe(blurred[None])[0, 9:18])
     assert profile[4:].max() < profile[1] - 1  # an edge
 
@@ -97,7 +100,7 @@ def test_missing_lines_ripple_and_ghosts_echo():
     head = np.zeros(noise.shape, np.float32)
     head[12:36, 10:38, 14:34] = 1 + 0.2 * noise[12:36, 10:38, 14:34]
     k_space = kspace.to_k_space(jnp.asarray(head))
-    every_other = kspace.mask_lines(k_space, 1, lambda lines: lines % 2 == 1)
+    every_other = mask_lines(k_space, 1, lambda lines: lines % 2 == 1)
     shifted = augment.rescale(jnp.asarray(head + 0.3 * np.roll(head, 16, axis=0)))
     after = lambda image: np.asarray(spectrum.describe_scan(image[None]))[0, 57:].reshape(3, 2, 6)  # noqa: E731
     clean = after(jnp.asarray(head))

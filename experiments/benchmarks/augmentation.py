@@ -53,11 +53,9 @@ def augmentation(quick: bool) -> Iterator[Record]:
 
         field = jax.jit(lambda key, x: augment.bias_field(key, x, 0.5))
         rotate = jax.jit(lambda key, x: augment.random_transform(key, x, x, 10.0, 0.1)[0])
-        deform = jax.jit(lambda key, x: augment.random_deformation(key, x, x, 2.0)[0])
         for name, function, transform in [
             ("bias field", field, torchio.RandomBiasField()),
             ("rotation and scaling", rotate, torchio.RandomAffine()),
-            ("deformation", deform, torchio.RandomElasticDeformation()),
         ]:
             yield compare(
                 name,

@@ -23,7 +23,7 @@ from experiments.acquired import Draw
 from qc_jax import network, source_head, spectrum
 from qc_jax.errors import ConfigError
 from qc_jax.models import Model
-from qc_jax.scoring.predict import windows_in
+from qc_jax.scoring.sliding import windows_in
 
 BLOCK = 4
 """Cells along the edge of a block: 16 mm, enough for the gradients and windows of Eq. 7."""

@@ -3,7 +3,7 @@
     protocol = draw_protocol(rng, head_box(image, voxel_size))
     scan = acquire(key, image, voxel_size, protocol, {"ghosting": 0.6})
 
-The artefacts of `kspace`, `motion` and `ghosting` are put in on whatever grid an image has; on the
+The artefacts of `ALL_SOURCES` are put in on whatever grid an image has; on the
 2 mm grid of a network they are not what is left of a scanner's after resampling.  Here the image is
 a head, of tissues at 1 mm or finer or a real scan, and the scan has a grid of its own.
 
@@ -28,7 +28,7 @@ from qc_jax.errors import ConfigError
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """One way in which a cause spoils a scan, as `kspace.Source` for a scanner's k-space.
+    """One way in which a cause spoils a scan, as `source.Source` for a scanner's k-space.
 
     Attributes:
       name: of the kind.

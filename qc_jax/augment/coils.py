@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qc_jax.augment import kspace
+from qc_jax.augment.noise import complex_normal
 from qc_jax.augment.protocol import Protocol
 
 _DISTANCE, _WIDTH, _TURN = 0.5, 0.75, 0.3
@@ -68,7 +69,7 @@ def add_noise(
       k_space: `(C, X, Y, Z)`.
       normal: of that shape, complex, real and imaginary parts of mean 0 and variance 1.
       snr_db: 10 log10(signal power of all coils / noise power of one), in dB, which for one coil is
-        that of `kspace.add_noise`; infinity is none.
+        that of `noise.add_noise`; infinity is none.
       mixing: `(C, C)`, see `mixing`.
     """
     power = jnp.sum(jax.vmap(kspace.mean_power)(k_space)) * 10.0 ** (-jnp.asarray(snr_db) / 10.0)
@@ -84,7 +85,7 @@ def noise(
     mixing: jax.Array | np.ndarray,
 ) -> jax.Array:
     """Noise at an SNR of `severity` dB in every coil."""
-    normal = kspace.complex_normal(key, (k_space.shape[0] * k_space.shape[1], *k_space.shape[2:]))
+    normal = complex_normal(key, (k_space.shape[0] * k_space.shape[1], *k_space.shape[2:]))
     return add_noise(k_space, normal.reshape(k_space.shape), severity, mixing)
 
 

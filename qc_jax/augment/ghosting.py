@@ -1,14 +1,22 @@
 """Ghosting: the phase of the k-space lines varies periodically during the scan.
 
-Pulsation, breathing or an unstable gradient repeat every few lines and leave copies of the head, a
-fraction of the field of view apart.
+In the scanner: pulsation, breathing or an unstable gradient repeat every few lines.
+
+How it looks: faint copies of the head along the axis, a fraction of the field of view apart, also
+in the air.
+
+    K'(k) = K(k) exp(i severity sin(2 pi k / period + phase))
+
+Reference: M. L. Wood and R. M. Henkelman, "MR image artifacts from periodic motion", Medical
+Physics 12, 1985.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qc_jax.augment.kspace import Source, filter_lines
+from qc_jax.augment.kspace import filter_lines
+from qc_jax.augment.source import Source
 
 
 def modulate_lines(
@@ -29,6 +37,15 @@ def modulate_lines(
       amplitude: in radians; 0 is none.
       period: in lines.
       phase: in radians.
+
+    Example:
+      Every other line by half a radian: what a point keeps, cos(1/2), and its ghost, sin(1/2):
+
+      >>> from qc_jax.augment import to_image, to_k_space
+      >>> point = jnp.zeros((8, 8, 8)).at[4, 4, 4].set(1.0)
+      >>> ghosted = modulate_lines(to_k_space(point), 0, 0.5, 2.0, jnp.pi / 2)
+      >>> print(to_image(ghosted)[:, 4, 4].round(2))
+      [0.48 0.   0.   0.   0.88 0.   0.   0.  ]
     """
 
     def transfer(lines: np.ndarray) -> jax.Array:
@@ -46,4 +63,12 @@ def ghosting(key: jax.Array, k_space: jax.Array, severity: jax.Array) -> jax.Arr
     return modulate_lines(k_space, axis, severity, period, phase)
 
 
-GHOSTING = Source("ghosting", ghosting, 0.1, 1.5, 0.0, "modulation of the phase in radians")
+GHOSTING = Source(
+    name="ghosting",
+    apply=ghosting,
+    mild=0.1,
+    severe=1.5,
+    none=0.0,
+    unit="modulation of the phase in radians",
+    looks="Faint copies of the head, shifted along one direction.",
+)

@@ -1,7 +1,17 @@
-"""Motion: the head moves while k-space is filled line by line (Shaw et al. 2018, 2019).
+"""Motion: the head moves while k-space is filled line by line.
 
-Every event is a rigid movement from one moment on; the lines acquired after it belong to the moved
-head.  The centre of k-space is acquired at rest, so that the labels still fit the image.
+In the scanner: every event is a rigid movement from one moment on; the lines acquired after it
+belong to the moved head.  The centre of k-space is acquired at rest here, so that the labels still
+fit the image.
+
+How it looks: arcs beside the edges of the head along one axis, edges that are blurred or double.
+
+    K'(k) = K(k) before the event; after it K_R(k) exp(-2 pi i k.shift), K_R of the rotated head
+
+References: R. Shaw, C. Sudre, S. Ourselin and M. J. Cardoso, "MRI k-space motion artefact
+augmentation: model robustness and task-specific uncertainty", MIDL 2019.  M. Zaitsev, J. Maclaren
+and M. Herbst, "Motion artifacts in MRI: a complex problem with many partial solutions", Journal of
+Magnetic Resonance Imaging 42, 2015.
 """
 
 import functools
@@ -11,7 +21,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qc_jax.augment.kspace import Source, filter_lines, to_k_space
+from qc_jax.augment.kspace import filter_lines, to_k_space
+from qc_jax.augment.source import Source
 
 
 def move(k_space: jax.Array, degrees: jax.Array, shift: jax.Array) -> jax.Array:
@@ -21,6 +32,15 @@ def move(k_space: jax.Array, degrees: jax.Array, shift: jax.Array) -> jax.Array:
       k_space: of a real image.
       degrees: `(3,)` rotation, see `rotate`.
       shift: `(3,)` fraction of the field of view.
+
+    Example:
+      A point moves by a quarter of the field of view:
+
+      >>> from qc_jax.augment import to_image
+      >>> point = jnp.zeros((8, 8, 8)).at[3, 4, 4].set(1.0)
+      >>> moved = move(to_k_space(point), jnp.zeros(3), jnp.array([0.25, 0.0, 0.0]))
+      >>> int(jnp.argmax(to_image(moved)[:, 4, 4]))
+      5
     """
     moved = to_k_space(rotate(jnp.real(jnp.fft.ifftn(k_space)), degrees))
     for axis in range(3):
@@ -126,4 +146,12 @@ def _direction(key: jax.Array) -> jax.Array:
     return normal / jnp.linalg.norm(normal)
 
 
-MOTION = Source("motion", motion, 1.0, 10.0, 0.0, "rotation in degrees, shift in half percent")
+MOTION = Source(
+    name="motion",
+    apply=motion,
+    mild=1.0,
+    severe=10.0,
+    none=0.0,
+    unit="rotation in degrees, shift in half percent",
+    looks="The head moved during the scan: blurred, doubled edges along one direction.",
+)

@@ -14,6 +14,8 @@ import numpy as np
 
 from qc_jax.augment import coils, kspace
 from qc_jax.augment.protocol import Axes
+from qc_jax.augment.spike import add_spike
+from qc_jax.augment.wrap import regular_lines
 
 _LONGEST = 60.0
 """mm of the stripes of a spike: longer ones look like a bias field."""
@@ -193,7 +195,7 @@ def spike(key: jax.Array, k_space: jax.Array, severity: jax.Array, plan: Plan) -
 
     def of_coil(k_space):
         unit = head_intensity(k_space) / kspace.mean_intensity(k_space)
-        return kspace.add_spike(k_space, where, shares * unit, phases)
+        return add_spike(k_space, where, shares * unit, phases)
 
     return jax.vmap(of_coil)(k_space)
 
@@ -275,7 +277,7 @@ def missing_lines(key: jax.Array, k_space: jax.Array, severity: jax.Array, plan:
 
     def transfer(lines: np.ndarray) -> jax.Array:
         drawn = jax.random.uniform(lines_key, lines.shape) < severity
-        masked = jnp.where(regular, kspace.regular_lines(lines, severity), drawn)
+        masked = jnp.where(regular, regular_lines(lines, severity), drawn)
         return 1.0 - (masked & (lines != 0)).astype(jnp.float32)
 
     return filter_lines(k_space, axis, transfer)

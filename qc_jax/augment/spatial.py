@@ -1,4 +1,4 @@
-"""Rotation, scaling, deformation and flips of an image together with its labels.
+"""Rotation, scaling and flips of an image together with its labels.
 
 Images are `(X, Y, Z)` float, labels `(X, Y, Z)` int; rotations in degrees about the centre.
 """
@@ -45,47 +45,9 @@ def transform(
     Returns:
       Image and labels of the same shape; what comes from outside is 0.
     """
-    return _resample(image, labels, origins(image.shape, degrees, scale))
-
-
-def deform(
-    image: jax.Array, labels: jax.Array, displacement: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Takes every voxel from elsewhere: trilinear for the image, nearest neighbour for the labels.
-
-    Args:
-      image: `(X, Y, Z)`.
-      labels: `(X, Y, Z)`.
-      displacement: `(3, x, y, z)` in voxels, at control points in the middle of equal blocks of
-        the volume, interpolated by cubic polynomials between them.
-
-    Returns:
-      Image and labels of the same shape; what comes from outside is 0.
-    """
-    dense = jax.image.resize(displacement, (3, *image.shape), "cubic")
-    grid = jnp.stack(jnp.meshgrid(*map(jnp.arange, image.shape), indexing="ij"))
-    return _resample(image, labels, grid + dense)
-
-
-def random_deformation(
-    key: jax.Array, image: jax.Array, labels: jax.Array, amount: float, control_points: int = 7
-) -> tuple[jax.Array, jax.Array]:
-    """Control points move by a normal number of voxels, standard deviation `amount`, axis by axis.
-
-    The outermost stay, so that the head remains in its field of view.  Up to a
-    tenth of the distance between control points, nothing folds.
-    """
-    shape = (3, *(control_points,) * 3)
-    moved = amount * jax.random.normal(key, shape)
-    inner = jnp.pad(jnp.ones((3, *(control_points - 2,) * 3)), [(0, 0), (1, 1), (1, 1), (1, 1)])
-    return deform(image, labels, moved * inner)
-
-
-def _resample(
-    image: jax.Array, labels: jax.Array, coordinates: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    moved = map_coordinates(image, tuple(coordinates), order=1, mode="constant")
-    return moved, map_coordinates(labels, tuple(coordinates), order=0, mode="constant")
+    coordinates = tuple(origins(image.shape, degrees, scale))
+    moved = map_coordinates(image, coordinates, order=1, mode="constant")
+    return moved, map_coordinates(labels, coordinates, order=0, mode="constant")
 
 
 def random_transform(

@@ -13,7 +13,7 @@ import numpy as np
 from jax.scipy.ndimage import map_coordinates
 
 from qc_jax.augment import spatial
-from qc_jax.augment.compose import rescale
+from qc_jax.augment.intensity import rescale
 
 TISSUES = (
     "air",

@@ -12,14 +12,18 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import grain
 import jax
 import numpy as np
 
 from qc_jax.augment import tissues
 from qc_jax.data import label_maps, names, packed, pairs, population
 from qc_jax.errors import ConfigError
+from qc_jax.extras import extra
+
+if TYPE_CHECKING:
+    import grain
 
 _draw_image = jax.jit(tissues.draw_image)
 
@@ -198,7 +202,7 @@ def split_subjects(subjects: Sequence[str], seed: int) -> dict[str, list[str]]:
 
 def batches(
     subjects: Sequence[Subject], batch_size: int, seed: int, part: int = 0, parts: int = 1
-) -> grain.DatasetIterator:
+) -> "grain.DatasetIterator":
     """An endless, shuffled iterator of batches, whose state can be saved and set.
 
     Every epoch shuffles anew; all of it depends on `seed` alone.
@@ -211,6 +215,9 @@ def batches(
         together are those of one part that is `parts` times as large, whose state is the same.
       parts: how many processes share a batch.
     """
+
+    with extra("train"):
+        import grain
 
     def load(index: int) -> dict[str, np.ndarray]:
         number = {"subject": np.array(index, np.int32)}

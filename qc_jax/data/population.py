@@ -13,13 +13,13 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import nilearn.datasets
 import numpy as np
 from scipy import ndimage
 
 from qc_jax.augment import tissues
 from qc_jax.augment.tissues import TISSUES
 from qc_jax.data import cache, deformation
+from qc_jax.extras import extra
 
 _COARSE = 2
 """Grid of the template while it is deformed, in mm: an eighth of its memory and time."""
@@ -43,6 +43,8 @@ class PopulationConfig:
 
     def digest(self) -> str:
         """Names the cached file; changes with the settings and with the nilearn release."""
+        with extra("train"):
+            import nilearn
         text = f"2 {self} nilearn {nilearn.__version__}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -69,6 +71,8 @@ def make_subjects(config: PopulationConfig) -> Iterator[np.ndarray]:
 @functools.cache
 def _template() -> np.ndarray:
     """Tissue fractions of the template, `(T, X, Y, Z)` float32 on a grid of `_COARSE` mm."""
+    with extra("train"):
+        import nilearn.datasets
     load = lambda image: np.asarray(image.dataobj, np.float32)  # noqa: E731
     grey = load(nilearn.datasets.load_mni152_gm_template(resolution=_COARSE))
     white = load(nilearn.datasets.load_mni152_wm_template(resolution=_COARSE))

@@ -11,17 +11,19 @@ out at a time.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy import optimize, special, stats
-from sklearn.isotonic import IsotonicRegression
-from sklearn.linear_model import Ridge
 
 from qc_jax import uncertainty
 from qc_jax.errors import ConfigError
+from qc_jax.extras import extra
 from qc_jax.scoring.answer import CLEAN, Answer, answer
 from qc_jax.scoring.copies import Copy
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import Ridge
 
 MIXED = "mixture"
 """A scan with several artefacts, of which no cause is learnt, but the Dice coefficient and the
@@ -112,7 +114,10 @@ def fit(scans: Sequence[KnownScan], sources: Sequence[str]) -> dict[str, Any]:
 
     Raises:
       ConfigError: all scans with labels are of one subject, or no scan has one of the sources.
+      ExtraError: scikit-learn is not installed.
     """
+    with extra("train"):  # scoring does without
+        from sklearn.isotonic import IsotonicRegression
     if len({s.subject for s in scans if np.isfinite(s.dice)}) < 2:
         raise ConfigError(
             "labelled scans of at least two validation subjects are needed to calibrate scores, so "
@@ -326,5 +331,7 @@ def _cause_model(features: np.ndarray, causes: np.ndarray, sources: Sequence[str
     return _Causes([CLEAN, *sources], coefficients, np.array([0.0, *(learnt[2] + learnt[3:])]))
 
 
-def _dice_model(features: np.ndarray, dices: np.ndarray) -> Ridge:
+def _dice_model(features: np.ndarray, dices: np.ndarray) -> "Ridge":
+    from sklearn.linear_model import Ridge
+
     return Ridge(alpha=1.0).fit(features, special.logit(dices))

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy import fft, ndimage
-from skimage.filters import threshold_otsu
+
+from qc_jax.scoring import otsu
 
 AXES = ("x (left-right)", "y (front-back)", "z (head-foot)")
 WHOLE_FIELD = 1.0
@@ -152,7 +153,7 @@ def _binned(data: np.ndarray, voxel_size: Sequence[float]) -> tuple[np.ndarray, 
 def _head_and_air(image: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Masks: what is bright and hangs together, and what is dark, away from it and not masked."""
     smooth = ndimage.gaussian_filter(image, _SMOOTHING / size, truncate=2.0)
-    parts, _ = ndimage.label(smooth > _HEAD * threshold_otsu(smooth.ravel()[::3]))
+    parts, _ = ndimage.label(smooth > _HEAD * otsu.threshold(smooth.ravel()[::3]))
     head = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
     near = ndimage.binary_dilation(head, iterations=round(_MARGIN / size.min()))
     return head, ~near & (image > 0)

@@ -17,7 +17,7 @@ from qc_jax.scoring import ownership
 from qc_jax.scoring.conform import conform
 from qc_jax.scoring.jobs import plain_jobs
 from qc_jax.scoring.scan import prepare
-from qc_jax.scoring.scan_report import HOW_TO_READ, TITLES, environment
+from qc_jax.scoring.scan_report import TITLES, environment
 
 _EXTENT = (192.0, 224.0, 192.0)
 """mm of the preview along x, y and z."""
@@ -95,7 +95,6 @@ def write(
             name=scan.name,
             picture=picture.name,
             sources=augment.ALL_SOURCES,
-            how=HOW_TO_READ,
             titles=TITLES,
             voxel_size=voxel_size,
         )

@@ -12,7 +12,7 @@ from qc_jax.data import geometry, values
 from qc_jax.models import Model, load_model
 from qc_jax.scoring import calibration, copies, doubts, scores
 from qc_jax.scoring.conform import Conformed, conform, from_zero, to_grid
-from qc_jax.scoring.predict import Prediction, predict
+from qc_jax.scoring.sliding import Prediction, predict
 from qc_jax.source_head import CELL
 
 OVERLAP = 0.25

@@ -15,6 +15,8 @@ import nibabel as nib
 import numpy as np
 
 from qc_jax import files
+from qc_jax.augment import ALL_SOURCES
+from qc_jax.descriptions import Description
 from qc_jax.errors import OutputError
 from qc_jax.models import Model
 from qc_jax.scoring import kspace, pictures, planes, scale
@@ -26,16 +28,18 @@ from qc_jax.scoring.scan import OVERLAP, ScanScore
 _HERE = Path(__file__).parent
 TITLES = {"wrap": "wrap-around", "task": "anatomy (task)", "total": "total"}
 """What the reports call a map, where that is not its name."""
-HOW_TO_READ = {
+_HOW_TO_READ = {
     "task": "Doubt that the anatomy itself causes; borders of grey matter show on every scan.",
-    "motion": "The head moved during the scan: blurred, doubled edges along one direction.",
-    "spike": "An RF spike: stripes over the whole image.",
-    "noise": "Grain everywhere, most where the signal is weak.",
-    "ghosting": "Faint copies of the head, shifted along one direction.",
-    "blur": "Resolution lost along one direction: the folds run together.",
-    "wrap": "The head folded over itself: what sticks out on one side lies over the other.",
     "total": "The sum of all maps.",
 }
+"""What stands under those maps that are of no source."""
+
+
+def captions(description: Description) -> dict[str, str]:
+    """What stands under each map of a model: a source says itself how it looks."""
+    ours = {source.name: source.looks for source in ALL_SOURCES}
+    looks = description.looks or [ours.get(name, "") for name in description.sources]
+    return _HOW_TO_READ | dict(zip(description.sources, looks, strict=True))
 
 
 def environment() -> jinja2.Environment:
@@ -85,7 +89,7 @@ def write(output: Path, job: Job, score: ScanScore, record: dict[str, Any], mode
             "picture": pictures.png(
                 pictures.over_slices(conformed.image, variance, ranges[name], slices)
             ),
-            "caption": HOW_TO_READ.get(name, ""),
+            "caption": captions(model.description)[name],
             "score": record["scores"].get(name),
             "ticks": ranges[name].labels(),
             "found": name == "total" or scale.found(record, name),
@@ -197,7 +201,8 @@ def shown_first(record: Mapping[str, Any], sources: Sequence[str]) -> Order:
 
 
 def copy_viewer(output: Path) -> None:
-    """Puts the viewer of all reports into the output folder, where it is missing or cut short.
+    """Puts the viewer of all reports, with its licence, into the output folder, where it is missing
+    or cut short.
 
     Raises:
       OutputError: it cannot be written.

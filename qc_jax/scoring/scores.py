@@ -2,9 +2,9 @@
 
 import numpy as np
 from scipy import ndimage
-from skimage.filters import threshold_otsu
 
 from qc_jax import uncertainty
+from qc_jax.scoring import otsu
 
 _HIGH = 0.95
 """Quantile that stands for the worst part of the head."""
@@ -33,7 +33,7 @@ def head_mask(image: np.ndarray, voxel_size: float) -> np.ndarray:
         return np.ones(image.shape, bool)
     background = np.percentile(smooth, 2)
     # Three quarters of Otsu's threshold: the best over all artefacts at their most severe.
-    above = smooth > background + 0.75 * (threshold_otsu(smooth.ravel()) - background)
+    above = smooth > background + 0.75 * (otsu.threshold(smooth.ravel()) - background)
     parts, _ = ndimage.label(above)
     largest = 1 + np.argmax(np.bincount(parts.ravel())[1:])
     return ndimage.binary_fill_holes(parts == largest)

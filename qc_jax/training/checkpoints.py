@@ -17,11 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import orbax.checkpoint as ocp
 
 from qc_jax import files
 from qc_jax.errors import CheckpointError, OutputError
+from qc_jax.extras import extra
 from qc_jax.training.step import TrainState
+
+with extra("train"):
+    import orbax.checkpoint as ocp
 
 _LOG = logging.getLogger(__name__)
 _SUMS = "sha256.json"

@@ -1,18 +1,41 @@
-"""Bias field: a smooth multiplicative variation of the intensity, exp of a low-order polynomial.
+"""Intensity: what scale a scan has, and the bias field, its smooth variation over the head.
 
-Images are `(X, Y, Z)` float in [0, 1].
+Images are `(X, Y, Z)` float, in [0, 1] unless it says otherwise.
 """
 
 import itertools
 
+import chex
 import jax
 import jax.numpy as jnp
-
-from qc_jax.augment.compose import rescale
 
 _POWERS = [p for p in itertools.product(range(4), repeat=3) if 0 < sum(p) <= 3]
 NUM_COEFFICIENTS = len(_POWERS)
 """Polynomial terms of order 1 to 3 in three variables: 19."""
+
+
+def normalise(image: chex.Array) -> jax.Array:
+    """A scan of any scale to the intensities that the network sees, those of scoring and training.
+
+    The unit is three times the mean intensity of the head; what is brighter, vessels and fat,
+    saturates.  The mean is weighted with the intensity itself, sum(x^2) / sum(x), which leaves air
+    out without a mask, however much of it there is.
+
+    Args:
+      image: `(X, Y, Z)`, nowhere negative.
+
+    Returns:
+      `(X, Y, Z)` in [0, 1]; an image of zeros stays zero.
+    """
+    tiny = jnp.finfo(image.dtype).tiny
+    scaled = rescale(image)
+    mean = jnp.sum(jnp.square(scaled)) / jnp.maximum(jnp.sum(scaled), tiny)
+    return jnp.minimum(scaled / jnp.maximum(3.0 * mean, tiny), 1.0)
+
+
+def rescale(image: chex.Array) -> jax.Array:
+    """Divides a magnitude image by its maximum; an image of zeros stays zero."""
+    return image / jnp.maximum(jnp.max(image), jnp.finfo(image.dtype).tiny)
 
 
 def apply_bias_field(image: jax.Array, coefficients: jax.Array) -> jax.Array:

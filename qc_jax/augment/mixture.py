@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from qc_jax.augment import kspace
-from qc_jax.augment.kspace import Source
+from qc_jax.augment.intensity import rescale
+from qc_jax.augment.source import Source
 
 
 def compose(
@@ -124,36 +125,6 @@ def _apply_sources(
 
     applied = severities != jnp.asarray([source.none for source in sources])
     return rescale(jax.lax.cond(jnp.any(applied), through_k_space, jnp.abs, image))
-
-
-def alone(severities: jax.Array, sources: Sequence[Source], index: int) -> jax.Array:
-    """The severities with every source but `index` at none."""
-    none = jnp.asarray([source.none for source in sources], severities.dtype)
-    return jnp.where(jnp.arange(len(sources)) == index, severities, none)
-
-
-def normalise(image: chex.Array) -> jax.Array:
-    """A scan of any scale to the intensities that the network sees, those of scoring and training.
-
-    The unit is three times the mean intensity of the head; what is brighter, vessels and fat,
-    saturates.  The mean is weighted with the intensity itself, sum(x^2) / sum(x), which leaves air
-    out without a mask, however much of it there is.
-
-    Args:
-      image: `(X, Y, Z)`, nowhere negative.
-
-    Returns:
-      `(X, Y, Z)` in [0, 1]; an image of zeros stays zero.
-    """
-    tiny = jnp.finfo(image.dtype).tiny
-    scaled = rescale(image)
-    mean = jnp.sum(jnp.square(scaled)) / jnp.maximum(jnp.sum(scaled), tiny)
-    return jnp.minimum(scaled / jnp.maximum(3.0 * mean, tiny), 1.0)
-
-
-def rescale(image: chex.Array) -> jax.Array:
-    """Divides a magnitude image by its maximum; an image of zeros stays zero."""
-    return image / jnp.maximum(jnp.max(image), jnp.finfo(image.dtype).tiny)
 
 
 def _source_keys(key: jax.Array, source: Source) -> jax.Array:
