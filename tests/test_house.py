@@ -21,7 +21,7 @@ FLOORS = (
     ("qc_jax.training", "qc_jax.data", "qc_jax.models"),
     ("qc_jax.scoring",),
     ("qc_jax.terminal",),
-    ("qc_jax.interrupt",),
+    ("qc_jax.interrupt", "qc_jax.missing"),
     ("qc_jax.commands",),
     ("qc_jax.cli",),
     ("experiments",),

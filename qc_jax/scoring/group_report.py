@@ -14,7 +14,7 @@ import polars as pl
 from qc_jax.scoring import ratings, record, scale
 from qc_jax.scoring.decision import DROP, KEEP, LOOK, Rule
 from qc_jax.scoring.ownership import THUMBNAILS
-from qc_jax.scoring.scan_report import HOW_TO_READ, TITLES, environment
+from qc_jax.scoring.scan_report import TITLES, environment
 
 _ENOUGH = 8
 """Scans from which quartiles mean something."""
@@ -60,7 +60,11 @@ def page(
             number_refused=refused.height,
             refused=refused.head(_MOST).select("name", "reason").to_dicts(),
             agreements=ratings.agreements(found),
-            causes=[name for name in HOW_TO_READ if f"score_{name}" in columns and name != "task"],
+            causes=[
+                name.removeprefix("score_")
+                for name in found.columns
+                if name.startswith("score_") and name != "score_task"
+            ],
             titles=TITLES,
             queue=found.height > refused.height,
             groupable=_groupable(found),
