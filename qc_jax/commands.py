@@ -45,12 +45,12 @@ class _Common:
 
 @dataclasses.dataclass(frozen=True)
 class Score(_Common):
-    """Scores T1-weighted NIfTI files: maps, records and reports, one folder for each."""
+    """Scores T1-weighted scans: maps, records and reports, one folder for each."""
 
     scans: Annotated[
         tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="SCAN [SCAN ...]")
     ] = ()
-    """NIfTI files (.nii, .nii.gz)."""
+    """NIfTI, MGZ, MINC, Analyze or NRRD files, folders of them, or folders of DICOM files."""
     output_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("qc_jax_output")
     """Folder for the outputs."""
 
@@ -87,6 +87,9 @@ class Study(_Common):
     may_lose: float | None = None
     """Group level: drop at most this share of the scored scans, the worst first and none that is
     kept, in the place of --drop-dice."""
+    ratings: tuple[Path, ...] = ()
+    """Group level: files or folders of ratings that the pages have saved, besides those in
+    OUTPUT_DIR/ratings; the report says how far people and tool agree."""
     iqm_dir: str = ""
     """Group level: also write the scores as MRIQC writes its metrics, a JSON file for each scan in
     this folder."""
@@ -97,7 +100,7 @@ class Preview:
     """Shows every artefact at growing severity on a scan: a PNG and an HTML page."""
 
     scan: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SCAN")]
-    """NIfTI file."""
+    """A scan, as for score."""
     output_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("qc_jax_preview")
     """Folder for the pictures."""
     seed: int = 0
@@ -139,12 +142,13 @@ def run(arguments: list[str]) -> int:
 
 def _score(arguments: Score) -> int:
     if not arguments.scans:
-        raise ConfigError("no scan is given; name NIfTI files: qc-jax score SCAN...")
+        raise ConfigError("no scan is given; name files or folders: qc-jax score SCAN...")
+    _say_what_is_missing(arguments.scans)
     rule = _rule(arguments)
-    from qc_jax.scoring import group, jobs, record
+    from qc_jax.scoring import folders, group, jobs, record
 
     output = arguments.output_dir
-    records = _score_jobs(jobs.plain_jobs(arguments.scans), output, arguments)
+    records = _score_jobs(jobs.plain_jobs(folders.scans_of(arguments.scans)), output, arguments)
     with group.alone(output):
         reports = group.update_group(output, records, rule)
     if len(records) == 1 and records[0]["status"] == record.SCORED:
@@ -152,6 +156,23 @@ def _score(arguments: Score) -> int:
     for report in reports:
         note(f"report: {report}")
     return _code(records)
+
+
+def _say_what_is_missing(scans: Sequence[Path]) -> None:
+    """Before anything that takes seconds is imported.
+
+    Raises:
+      ConfigError: nothing of it is there.
+    """
+    missing = [path for path in scans if not path.exists()]
+    if not missing:
+        return
+    from qc_jax.missing import why_missing
+
+    if len(missing) == len(scans):
+        raise ConfigError("; ".join(map(why_missing, missing[:10])))
+    for path in missing:
+        note(f"warning: {why_missing(path)}; the others are scored")
 
 
 def _study(arguments: Study) -> int:
@@ -203,7 +224,7 @@ def _group(arguments: Study) -> int:
     if folder:
         iqms.check(Path(folder), output, records)
     with group.alone(output):
-        reports = group.write_group(output, records, participants, rule)
+        reports = group.write_group(output, records, participants, rule, arguments.ratings)
     for text in group.warnings(records, participants):
         note(f"warning: {text}")
     for report in reports:
@@ -285,13 +306,21 @@ def _code(records: Sequence[dict[str, Any]]) -> int:
 
 
 def _preview(arguments: Preview) -> int:
-    from qc_jax.scoring import preview
-
+    _say_what_is_missing([arguments.scan])
     if not 0.5 <= arguments.voxel_size <= 10:
         raise ConfigError(f"--voxel-size {arguments.voxel_size:g}: 0.5 to 10 mm are meant")
     if not 0 <= arguments.seed < 2**32:
         raise ConfigError(f"--seed {arguments.seed}: 0 to {2**32 - 1} is meant")
-    page = preview.write(arguments.scan, arguments.output_dir, arguments.seed, arguments.voxel_size)
+    note(f"{arguments.scan}: every artefact at five severities")
+    from qc_jax.scoring import preview
+
+    page = preview.write(
+        arguments.scan,
+        arguments.output_dir,
+        arguments.seed,
+        arguments.voxel_size,
+        lambda source: note(f"  {source}"),
+    )
     note(f"preview: {page}")
     return 0
 

@@ -260,7 +260,8 @@ def test_models_are_listed(model_path, capsys):
 )
 def test_wrong_usage(arguments, code, reason, model_path, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "file").write_text("")
+    for name in ("file", "a.nii"):
+        (tmp_path / name).write_text("")
     (tmp_path / "empty").mkdir()
     assert cli.main([str(model_path) if a == "MODEL" else a for a in arguments]) == code
     message = capsys.readouterr().err
@@ -277,10 +278,11 @@ def test_what_nobody_foresaw_has_a_code_of_its_own(monkeypatch, capsys):
     assert cli.main(["score", "a.nii"]) == 70 and "Traceback" in capsys.readouterr().err
 
 
-def test_a_device_that_is_not_there(monkeypatch, capsys):
+def test_a_device_that_is_not_there(monkeypatch, tmp_path, capsys):
+    (tmp_path / "a.nii").write_text("")
     monkeypatch.setenv("JAX_PLATFORMS", "cuda")
     monkeypatch.setattr(devices.jax, "devices", mock.Mock(side_effect=AssertionError))
-    assert cli.main(["score", "a.nii"]) == 2
+    assert cli.main(["score", str(tmp_path / "a.nii")]) == 2
     assert capsys.readouterr().err.startswith("error: JAX_PLATFORMS=cuda: jax finds no such device")
 
 
@@ -320,3 +322,10 @@ def test_the_help_names_every_folder_whatever_was_given(arguments, capsys):
         cli.main(arguments)
     shown = capsys.readouterr().out
     assert ended.value.code == 0 and "BIDS_DIR OUTPUT_DIR [{participant,group}]" in shown
+
+
+def test_a_scan_that_is_not_there_is_said_before_anything_is_loaded(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "qc_jax.scoring", None)  # whose import would fail
+    for command in ("score", "preview"):
+        assert cli.main([command, str(tmp_path / "none.nii.gz")]) == 2
+        assert f"{tmp_path / 'none.nii.gz'} does not exist" in capsys.readouterr().err

@@ -145,8 +145,8 @@ UNITS = {
     # factor of the affine, code: mm of the affine's unit, the map's code, what is said
     "mm": (1.0, 2, 1.0, 2, ""),
     "mm and seconds": (1.0, 10, 1.0, 2, ""),
-    "nothing said": (1.0, 0, 1.0, 0, ""),
-    "unknown code": (1.0, 7, 1.0, 0, ""),
+    "nothing said": (1.0, 0, 1.0, 2, ""),
+    "unknown code": (1.0, 7, 1.0, 2, ""),
     "metres": (1e-3, 1, 1e3, 1, "its affine is in metres"),
     "metres and seconds": (1e-3, 9, 1e3, 1, "its affine is in metres"),
     "micrometres": (1e3, 3, 1e-3, 3, "its affine is in micrometres"),

@@ -15,7 +15,7 @@ FLOORS = (
     ("qc_jax.augment",),
     ("qc_jax.uncertainty",),
     ("qc_jax.losses",),
-    ("qc_jax.conv", "qc_jax.native", "qc_jax.spectrum", "qc_jax.source_head"),
+    ("qc_jax.conv", "qc_jax.native", "qc_jax.spectrum", "qc_jax.source_head", "qc_jax.missing"),
     ("qc_jax.network",),
     ("qc_jax.descriptions",),
     ("qc_jax.training", "qc_jax.data", "qc_jax.models"),

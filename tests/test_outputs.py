@@ -183,6 +183,7 @@ def test_every_file_is_known_as_ours_and_no_other_is(scored, tmp_path):
     planned += group._files(out, "T1w")
     assert {path for path, _ in planned} | {
         out / "dataset_description.json",
+        out / ".bidsignore",
         out / ".qc_jax.lock",
         out / scan_report.ASSETS / "niivue.umd.js",
         out / scan_report.ASSETS / "niivue.LICENSE.txt",
@@ -195,6 +196,7 @@ def test_every_file_is_known_as_ours_and_no_other_is(scored, tmp_path):
         ".js": "var x = 1;",
         ".parquet": "other rows",
         ".gz": "other voxels",
+        ".png": "\x89PNG of another tool",
     }
     for path, kind in planned:
         other = tmp_path / path.name
@@ -346,7 +348,11 @@ def test_damage_is_made_again(call):
     folder = out / made["folder"]
     assert set(made["files"]) == {
         p.relative_to(out).as_posix()
-        for p in [*folder.iterdir(), out / f"{made['name']}.html"]
+        for p in [
+            *folder.iterdir(),
+            out / f"{made['name']}.html",
+            out / ownership.THUMBNAILS / f"{made['name']}.png",
+        ]
         if p.name != f"{made['name']}.json"
     }
     for name, damage in (

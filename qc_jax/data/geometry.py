@@ -231,8 +231,8 @@ def keep_place(image: nib.spatialimages.SpatialImage, header: nib.Nifti1Header) 
             header[field] = source[field]
     header["pixdim"][:4] = source["pixdim"][:4]
     code, factor = _unit(image)
-    known = code in _UNITS
-    header["xyzt_units"] = (code if factor == _UNITS[code][1] else _MILLIMETRES) if known else 0
+    known = code in _UNITS and factor == _UNITS[code][1]
+    header["xyzt_units"] = code if known else _MILLIMETRES  # what it is read as
 
 
 def _unit(image: nib.spatialimages.SpatialImage) -> tuple[int, float]:

@@ -21,6 +21,7 @@ from qc_jax.data import geometry, kinds, values
 from qc_jax.data.grid import centre_of_box, resample
 from qc_jax.data.values import check_scan
 from qc_jax.errors import ScanError, UnreadableError
+from qc_jax.missing import why_missing
 
 __all__ = [
     "MOST_VOXELS",
@@ -127,7 +128,7 @@ def _read_bytes(path: Path) -> tuple[bytearray, list[str]]:
             file.seek(0)
             content, more = _gunzip(path, file) if packed else _plain(path, file, status.st_size)
     except FileNotFoundError as error:
-        raise ScanError(_why_missing(path)) from error
+        raise ScanError(why_missing(path)) from error
     except OSError as error:
         raise UnreadableError(f"{path} cannot be read: {error.strerror}") from error
     found = []
@@ -136,16 +137,6 @@ def _read_bytes(path: Path) -> tuple[bytearray, list[str]]:
     if more:
         found.append(f"the file goes on after its last voxel, with {more}")
     return content, found
-
-
-def _why_missing(path: Path) -> str:
-    target = os.readlink(path) if os.path.islink(path) else ""
-    if "annex/objects" in target:
-        return (
-            f"{path} is not on this disk, only its place in git-annex is; get it with "
-            "`datalad get` or `git annex get`"
-        )
-    return f"{path} does not exist" + (f", its link leads to {target}" if target else "")
 
 
 def _plain(path: Path, file: BinaryIO, size: int) -> tuple[bytearray, str]:

@@ -89,6 +89,7 @@ class Interpretation:
       cause_named: whether the causes can be believed of this scan by this model.
       sentence: cause and severity in words, or why none is named.
       named_causes: those that it names, see `answer.Answer`.
+      copies: of the head, that were found.
     """
 
     percentiles: dict[str, float]
@@ -98,6 +99,7 @@ class Interpretation:
     cause_named: bool
     sentence: str
     named_causes: tuple[str, ...]
+    copies: tuple[Copy, ...]
 
 
 def fit(scans: Sequence[KnownScan], sources: Sequence[str]) -> dict[str, Any]:
@@ -262,7 +264,7 @@ def interpret(
     else:
         lowest = calibration["dice"]["lowest_of_clean"]
         found = answer(chances, severities, predicted, doubts, copies, lowest)
-    return Interpretation(percentiles, chances, severities, predicted, *found)
+    return Interpretation(percentiles, chances, severities, predicted, *found, copies=tuple(copies))
 
 
 def _logit(dice: float) -> float:

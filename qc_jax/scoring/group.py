@@ -22,7 +22,7 @@ import polars as pl
 
 from qc_jax import files
 from qc_jax.errors import ConfigError
-from qc_jax.scoring import acquisition, group_report, ownership, record, scale
+from qc_jax.scoring import acquisition, group_report, ownership, ratings, record, scale
 from qc_jax.scoring.decision import Rule
 from qc_jax.scoring.participants import Participants, is_number, match, read_participants
 
@@ -230,6 +230,7 @@ def write_group(
     records: Sequence[dict[str, Any]],
     participants: Participants | None = None,
     rule: Rule = Rule(),  # noqa: B008 (frozen)
+    rated: Sequence[Path] = (),
 ) -> list[Path]:
     """Writes table, dictionary and report for every suffix among the records.
 
@@ -238,19 +239,22 @@ def write_group(
       records: of the scans.
       participants: see `table`.
       rule: by which scans are kept.
+      rated: files and folders of ratings beside those of the output folder, see `ratings.read`.
 
     Returns:
       The reports.
 
     Raises:
       OutputError: they cannot be written, or are there and another's.
+      ConfigError: ratings that are not there.
     """
     suffixes = sorted({r["suffix"] for r in records})
+    people = ratings.read(output, rated)
     ownership.check_files(file for suffix in suffixes for file in _files(output, suffix))
     reports = []
     for suffix in suffixes:
         frame, notes = _joined([r for r in records if r["suffix"] == suffix], participants)
-        reports.append(_write(output, suffix, _decided(frame, rule), notes, rule))
+        reports.append(_write(output, suffix, _decided(frame, rule), notes, rule, people))
     return reports
 
 
@@ -290,7 +294,7 @@ def update_group(
     now = pl.when(there).then(pl.lit("there")).otherwise(pl.lit("gone"))
     kept = kept.with_columns(file_now=now)
     both = pl.concat([kept, table(list(fresh.values()))], how="diagonal").sort("name")
-    return [_write(output, "T1w", _in_order(_decided(both, rule)), [], rule)]
+    return [_write(output, "T1w", _in_order(_decided(both, rule)), [], rule, ratings.read(output))]
 
 
 def _earlier_table(output: Path) -> pl.DataFrame | None:
@@ -320,14 +324,21 @@ def _files(output: Path, suffix: str) -> list[tuple[Path, ownership.Kind]]:
 
 
 def _write(
-    output: Path, suffix: str, frame: pl.DataFrame, notes: Sequence[str], rule: Rule
+    output: Path,
+    suffix: str,
+    frame: pl.DataFrame,
+    notes: Sequence[str],
+    rule: Rule,
+    people: ratings.Ratings,
 ) -> Path:
+    frame = ratings.join(frame, people)
+    said = [*notices(frame), *notes, *people.warnings, *ratings.unknown(frame, people)]
     dictionary, parquet, tsv, report = (path for path, _ in _files(output, suffix))
     described = {column: describe(column) for column in frame.columns}
     files.write_json(dictionary, described)
     files.write_whole(parquet, frame.write_parquet)
     files.write_whole(tsv, functools.partial(_write_tsv, frame))
-    page = group_report.page(frame, described, tsv.name, rule, [*notices(frame), *notes])
+    page = group_report.page(frame, described, tsv.name, rule, said)
     files.write_text(report, page)
     return report
 
@@ -374,6 +385,8 @@ def describe(column: str) -> dict[str, str]:
     if kind == "score":
         text = f"median of the logits' variance due to {what}; lower is better"
         return {"Description": text, "Units": "logits^2"}
+    if kind == "rating":
+        return {"Description": f"keep, look or drop, as {what} rated it"}
     if kind == "percentile":
         text = f"percentile of score_{what} within clean reference scans; n/a: nothing found"
         return {"Description": text, "Units": "%"}

@@ -1,7 +1,7 @@
-"""The report of a study: distributions, outliers, and a table that can be sorted.
+"""The report of a study: a queue to rate, distributions, outliers, and a table of all scans.
 
 Of a few thousand scans every one is a point; of more, counts are drawn, with the furthest outliers
-as points, and the table holds the scans that are predicted worst.
+as points.  The table is in the page as data, so that every scan can be found.
 """
 
 import urllib.parse
@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from qc_jax.scoring import record, scale
+from qc_jax.scoring import ratings, record, scale
 from qc_jax.scoring.decision import DROP, KEEP, LOOK, Rule
-from qc_jax.scoring.scan_report import environment
+from qc_jax.scoring.ownership import THUMBNAILS
+from qc_jax.scoring.scan_report import TITLES, environment
 
 _ENOUGH = 8
 """Scans from which quartiles mean something."""
@@ -43,7 +44,8 @@ def page(
     refused = found.filter(pl.col("status") == record.REFUSED)
     plotted = [name for name in found.columns if name.startswith("score_")]
     plotted += [n for n in ("predicted_dice", "grey_matter_volume_ml") if n in found.columns]
-    rows = _worst_first(found) if found.height > _MOST else found
+    worst_first = found.height > _MOST
+    rows = _worst_first(found) if worst_first else found
     hidden = ["file", "reason", "name", "warnings", "decision_reason", "cause_named"]
     # What is the same of all scans needs no column on the page.
     hidden += [c for c in ("model", "version", "file_now") if found[c].n_unique() == 1]
@@ -57,7 +59,17 @@ def page(
             rule=rule,
             number_refused=refused.height,
             refused=refused.head(_MOST).select("name", "reason").to_dicts(),
-            rows=rows.head(_MOST).to_dicts(),
+            agreements=ratings.agreements(found),
+            causes=[
+                name.removeprefix("score_")
+                for name in found.columns
+                if name.startswith("score_") and name != "score_task"
+            ],
+            titles=TITLES,
+            queue=found.height > refused.height,
+            groupable=_groupable(found),
+            worst_first=worst_first,
+            data=_data(rows, columns, plotted, rule),
             columns=columns,
             plots=[_plot(name, found.select("name", name).drop_nulls()) for name in plotted],
             described=described,
@@ -66,6 +78,71 @@ def page(
             table_file=table_file,
         )
     )
+
+
+def _data(
+    rows: pl.DataFrame, columns: Sequence[str], plotted: Sequence[str], rule: Rule
+) -> dict[str, Any]:
+    """What `group.js` reads; repeated words are stored once."""
+    needed = dict.fromkeys(
+        ["name", "status", "decision", "decision_reason", *columns, *plotted, *_groupable(rows)]
+    )
+    held: dict[str, Any] = {}
+    for name in needed:
+        column = rows[name]
+        if column.dtype.is_float():
+            # Six digits, as in the table beside the page.
+            column = column.round_sig_figs(6)
+        if column.dtype == pl.String and column.n_unique() <= 0.5 * rows.height:
+            words = column.drop_nulls().unique(maintain_order=True).to_list()
+            places = {word: i for i, word in enumerate(words)}
+            held[name] = {"words": words, "places": [places.get(v, -1) for v in column]}
+        else:
+            held[name] = column.to_list()
+    axes = {name: scale.axis_of(name) for name in plotted}
+    return {
+        "columns": held,
+        "table": columns,
+        "numbers": [name for name in columns if rows[name].dtype.is_float()],
+        "queue": most_doubtful_first(rows, rule),
+        "axes": {
+            name: {"low": axis.low, "high": axis.high, "logarithmic": axis.logarithmic}
+            for name, axis in axes.items()
+        },
+        "thumbnails": THUMBNAILS,
+    }
+
+
+def most_doubtful_first(found: pl.DataFrame, rule: Rule) -> list[int]:
+    """Rows of the scored scans of a table: those to look at first, and of each decision those whose
+    predicted Dice coefficient lies nearest to a threshold; without one, the highest score first."""
+    rows = found.with_row_index("row").filter(pl.col("status") != record.REFUSED)
+    if "predicted_dice" in rows.columns:
+        dice = pl.col("predicted_dice")
+        doubt = pl.min_horizontal((dice - rule.keep_dice).abs(), (dice - rule.drop_dice).abs())
+    elif "score_task" in rows.columns:
+        doubt = -pl.col("score_task")
+    else:
+        doubt = pl.lit(0.0)
+    order = (pl.col("decision") != LOOK, doubt, pl.col("name"))
+    return rows.sort(*order, nulls_last=True)["row"].to_list()
+
+
+def _groupable(found: pl.DataFrame) -> list[str]:
+    """Columns that split the scans: of participants, of the scanner, of BIDS, and decisions."""
+    measured = ("score_", "percentile_", ratings.COLUMN)
+    others = {"name", "participant_id", "sentence", "decision_reason", "file", "reason", "warnings"}
+    chosen = [
+        name
+        for name in found.columns
+        if name not in others
+        and not name.startswith(measured)
+        and name not in record.DECIDING
+        and found[name].drop_nulls().n_unique() > 1
+        and (found[name].dtype.is_numeric() or found[name].n_unique() <= 0.5 * found.height)
+    ]
+    people = [name for name in chosen if name.startswith("participant_")]
+    return people + [name for name in chosen if name not in people]
 
 
 def _worst_first(found: pl.DataFrame) -> pl.DataFrame:

@@ -1,12 +1,14 @@
 """The output folder: whose it is, and the maps of a scored scan as BIDS derivatives.
 
-DIR/dataset_description.json
+DIR/dataset_description.json, DIR/.bidsignore
 DIR/<folder>/<prefix>_label-GM_probseg.nii.gz                  probability of grey matter
 DIR/<folder>/<prefix>_label-GM_mask.nii.gz                     segmentation
 DIR/<folder>/<prefix>_stat-variance_desc-<source>_statmap.nii.gz   task, every source, total
 DIR/<folder>/<prefix>_stat-entropy_desc-total_statmap.nii.gz
 DIR/<folder>/<name>.json                                       the record, see `record`
-DIR/<folder>/<name>_volumes.js, DIR/<name>.html                the report, see `scan_report`
+DIR/<folder>/<name>_volumes.js                                 what the report loads
+DIR/qc_jax_assets/thumbnails/<name>.png                        for the group report
+DIR/<name>.html                                                the report, see `scan_report`
 """
 
 import functools
@@ -22,12 +24,31 @@ import qc_jax
 from qc_jax import files
 from qc_jax.data import geometry
 from qc_jax.models import Model
-from qc_jax.scoring import ownership, wanted
+from qc_jax.scoring import ownership, ratings, wanted
 from qc_jax.scoring.jobs import Job
 from qc_jax.scoring.ownership import Kind
 from qc_jax.scoring.scan import ScanScore
 
 _DESCRIPTION = "dataset_description.json"
+_RAW = "raw"
+"""What BIDS URIs call the data set that was scored."""
+_IGNORED = "# Of qc_jax: what BIDS has no name for.\n" + "".join(
+    f"{line}\n"
+    for line in (
+        "/group_*",
+        "/*.html",
+        f"/{ownership.ASSETS}",
+        f"/{ratings.FOLDER}",
+        "/*_????????",  # of scans that lay in no BIDS folder
+        "*_volumes.js",
+        "*_statmap.nii.gz",  # has a name for functional scans alone
+        "*.json",  # records, and sidecars of the above; but for these
+        "!dataset_description.json",
+        "!*_mask.json",
+        "!*_probseg.json",
+        "*_mod-*",  # maps of another contrast than T1w
+    )
+)
 _FINEST = 0.001
 """Step of the stored numbers: a twentieth of the limit of detection, so that what is below it is a
 handful of numbers and takes no room when compressed."""
@@ -58,6 +79,26 @@ def _content(name: str, score: ScanScore) -> tuple[np.ndarray, str, str]:
     return score.variances[source], "logits^2", f"variance of the logits due to {source}"
 
 
+_IN_BIDS = {
+    wanted.PROBABILITY: {"SpatialReference": "orig"},
+    wanted.SEGMENTATION: {"SpatialReference": "orig", "Type": "ROI"},
+}
+"""What BIDS recommends to say of them."""
+
+
+def _uri(job: Job) -> str:
+    """Of a scan: a BIDS URI, of a plain file its path."""
+    if not job.entities:
+        return str(job.scan)
+    return f"bids:{_RAW}:{(job.folder / job.scan.name).as_posix()}"
+
+
+def raw_folder(jobs: Sequence[Job]) -> Path | None:
+    """The BIDS folder that scans lie in, None for plain files."""
+    folders = [job.scan.parents[len(job.folder.parts)] for job in jobs if job.entities]
+    return folders[0] if folders else None
+
+
 def write_maps(
     output: Path,
     job: Job,
@@ -74,7 +115,7 @@ def write_maps(
     Raises:
       OutputError: they cannot be written.
     """
-    about = {"Model": model.path.stem, "ModelSHA256": model.sha256, "Sources": [str(job.scan)]}
+    about = {"Model": model.path.stem, "ModelSHA256": model.sha256, "Sources": [_uri(job)]}
     written = {}
     files.remove_left_over(output / job.folder)
     for name in names:
@@ -83,7 +124,7 @@ def write_maps(
         files.write_whole(path, functools.partial(nib.save, _like(image, data)))
         files.write_json(
             path.with_name(path.name.removesuffix(".nii.gz") + ".json"),
-            {**about, "Description": description, "Units": units},
+            {**about, "Description": description, "Units": units, **_IN_BIDS.get(name, {})},
         )
         written[name] = path.relative_to(output).as_posix()
     return written
@@ -108,7 +149,7 @@ def _like(image: nib.spatialimages.SpatialImage, data: np.ndarray) -> nib.Nifti1
 def claim(output: Path) -> None:
     """Makes the output folder and checks, before any work, that it is ours and can be written.
 
-    A description that is there keeps what was added to it.
+    A description that is there keeps what was added to it, and so does a `.bidsignore`.
 
     Raises:
       OutputError: it belongs to another, or cannot be written.
@@ -116,17 +157,49 @@ def claim(output: Path) -> None:
     ownership.check_folder(output)
     ownership.check_unclaimed(output)
     path, maker = output / _DESCRIPTION, {"Name": ownership.TOOL, "Version": qc_jax.__version__}
-    try:
-        description: dict[str, Any] = json.loads(path.read_bytes())
-        description["GeneratedBy"] = [maker]
-    except (OSError, ValueError):
-        description = {
-            "Name": "qc_jax: quality of scans for measuring grey matter",
-            "BIDSVersion": "1.10.0",
-            "DatasetType": "derivative",
-            "GeneratedBy": [maker],
-        }
+    description = _description(path) or {
+        "Name": "qc_jax: quality of scans for measuring grey matter",
+        "BIDSVersion": "1.10.0",
+        "DatasetType": "derivative",
+    }
+    description["GeneratedBy"] = [maker]
     files.write_json(path, description)
+    if not (output / ".bidsignore").exists():
+        files.write_text(output / ".bidsignore", _IGNORED)
+
+
+def refer_to(output: Path, raw: Path) -> None:
+    """Says in a claimed folder where the data set of its scans is, which BIDS URIs of maps refer
+    to, and takes over its licence where there is none.
+
+    Raises:
+      OutputError: it cannot be written.
+    """
+    description = _description(output / _DESCRIPTION)
+    links = description.get("DatasetLinks")
+    links = links if isinstance(links, dict) else {}
+    description["DatasetLinks"] = links | {_RAW: _link(output, raw)}
+    licence = _description(raw / _DESCRIPTION).get("License")
+    if isinstance(licence, str) and licence:
+        description.setdefault("License", licence)
+    files.write_json(output / _DESCRIPTION, description)
+
+
+def _description(path: Path) -> dict[str, Any]:
+    """Empty where it cannot be read."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _link(output: Path, raw: Path) -> str:
+    """As a URI; relative where the outputs lie within, so that both can be moved together."""
+    output, raw = output.resolve(), raw.resolve()
+    if output.is_relative_to(raw):
+        return "/".join([".."] * len(output.relative_to(raw).parts))
+    return raw.as_uri()
 
 
 def planned_files(output: Path, job: Job, names: Sequence[str]) -> Iterator[tuple[Path, Kind]]:
@@ -137,4 +210,5 @@ def planned_files(output: Path, job: Job, names: Sequence[str]) -> Iterator[tupl
         yield folder / f"{job.prefix}_{_suffix(name)}.json", "sidecar"
     yield folder / f"{job.name}.json", "record"
     yield folder / f"{job.name}_volumes.js", "volumes"
+    yield output / ownership.THUMBNAILS / f"{job.name}.png", "picture"
     yield output / f"{job.name}.html", "report"

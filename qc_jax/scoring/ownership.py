@@ -26,6 +26,8 @@ Kind = Literal[
 TOOL = "qc_jax"
 ASSETS = "qc_jax_assets"
 """Folder of what all reports share."""
+THUMBNAILS = f"{ASSETS}/thumbnails"
+"""Folder of a small picture of each scan, by its name."""
 _DESCRIPTION = "dataset_description.json"
 _ENOUGH = 2**20
 """Bytes from the start of a file that tell what it is."""
@@ -163,7 +165,7 @@ def _is_our_column(name: str) -> bool:
         name in _COLUMNS
         or name in _ENTITIES
         or name in ("session_id", *acquisition.COLUMNS)
-        or name.startswith(("score_", "percentile_", "participant_"))
+        or name.startswith(("score_", "percentile_", "participant_", "rating_"))
     )
 
 

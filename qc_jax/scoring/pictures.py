@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from qc_jax.scoring.scale import Range
 
-_SLICES = 8
+_SLICES, _COLUMNS = 8, 4
 _ZOOM, _PLANE_ZOOM = 2, 3
 _COLOURS = "viridis"
 _FAINTEST = 0.35
@@ -46,7 +46,7 @@ def worst_place(variance: np.ndarray, mask: np.ndarray, voxel_size: float) -> tu
 
 
 def axial(image: np.ndarray, slices: np.ndarray) -> np.ndarray:
-    """Axial slices side by side, enlarged."""
+    """Axial slices, four in a row so that all of them are seen on a small screen, enlarged."""
     return _in_grey(_mosaic(image, slices))
 
 
@@ -86,8 +86,10 @@ def png(picture: np.ndarray) -> str:
 
 
 def _mosaic(volume: np.ndarray, slices: np.ndarray) -> np.ndarray:
-    row = np.concatenate([volume[:, ::-1, z].swapaxes(0, 1) for z in slices], axis=1)
-    return row.repeat(_ZOOM, axis=0).repeat(_ZOOM, axis=1)
+    shown = [volume[:, ::-1, z].swapaxes(0, 1) for z in slices]
+    shown += [np.zeros_like(shown[0])] * (-len(shown) % min(_COLUMNS, len(shown)))
+    rows = [np.concatenate(shown[i : i + _COLUMNS], axis=1) for i in range(0, len(shown), _COLUMNS)]
+    return np.concatenate(rows).repeat(_ZOOM, axis=0).repeat(_ZOOM, axis=1)
 
 
 def _planes(volume: np.ndarray, place: tuple[int, ...]) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Every artefact at growing severity on a scan: what the augmentations do, at a glance."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
@@ -12,7 +12,7 @@ import numpy as np
 
 from qc_jax import augment, files
 from qc_jax.augment import Source
-from qc_jax.data import nifti
+from qc_jax.data import formats
 from qc_jax.scoring import ownership
 from qc_jax.scoring.conform import conform
 from qc_jax.scoring.jobs import plain_jobs
@@ -24,7 +24,11 @@ _EXTENT = (192.0, 224.0, 192.0)
 
 
 def plot_artefacts(
-    path: Path, image: np.ndarray, sources: Sequence[Source], key: jax.Array
+    path: Path,
+    image: np.ndarray,
+    sources: Sequence[Source],
+    key: jax.Array,
+    progress: Callable[[str], None] = lambda source: None,
 ) -> None:
     """Every artefact at growing severity on one scan, an axial slice each.
 
@@ -33,6 +37,7 @@ def plot_artefacts(
       image: `(X, Y, Z)`, in [0, 1].
       sources: a row each.
       key: of what is random in an artefact.
+      progress: called with the name of each source before it is drawn.
     """
     fractions = (0.0, 0.25, 0.5, 0.75, 1.0)
     figure, axes = plt.subplots(
@@ -43,6 +48,7 @@ def plot_artefacts(
         layout="constrained",
     )
     for row, source in zip(axes, sources, strict=True):
+        progress(source.name)
         _show(row[0], image)
         row[0].set_title("clean", fontsize=9)
         for axis, fraction in zip(row[1:], fractions, strict=True):
@@ -54,14 +60,22 @@ def plot_artefacts(
     plt.close(figure)
 
 
-def write(scan: Path, output: Path, seed: int, voxel_size: float) -> Path:
+def write(
+    scan: Path,
+    output: Path,
+    seed: int,
+    voxel_size: float,
+    progress: Callable[[str], None] = lambda source: None,
+) -> Path:
     """Writes `<name>_preview.png` and `.html`, see `jobs.plain_jobs`; returns the page.
+
+    `progress` is called with the name of each source before it is drawn.
 
     Raises:
       ScanError: the scan cannot be used.
       OutputError: the folder cannot be written.
     """
-    data, affine, _ = prepare(nifti.read_image(scan).image)
+    data, affine, _ = prepare(formats.read_scan(scan).image)
     field_of_view = [round(extent / voxel_size) for extent in _EXTENT]
     conformed = conform(data, affine, voxel_size, field_of_view)
     (job,) = plain_jobs([scan])
@@ -71,7 +85,7 @@ def write(scan: Path, output: Path, seed: int, voxel_size: float) -> Path:
     files.write_whole(
         picture,
         lambda partial: plot_artefacts(
-            partial, conformed.image, augment.ALL_SOURCES, jax.random.key(seed)
+            partial, conformed.image, augment.ALL_SOURCES, jax.random.key(seed), progress
         ),
     )
     text = (

@@ -50,6 +50,8 @@ class ScanScore:
 
     Attributes:
       affine: of the scan, `(4, 4)`, to mm.
+      data: `(X, Y, Z)`, the scan itself, from 0 on, axes within 45 degrees of RAS.
+      data_affine: `(4, 4)`, voxels of `data` to mm.
       probability: `(X, Y, Z)`, of grey matter.
       segmentation: `(X, Y, Z)` uint8, 1 in grey matter.
       variances: `(X, Y, Z)` in logits², of the task and of each source by name.
@@ -66,6 +68,8 @@ class ScanScore:
     """
 
     affine: np.ndarray
+    data: np.ndarray
+    data_affine: np.ndarray
     probability: np.ndarray
     segmentation: np.ndarray
     variances: dict[str, np.ndarray]
@@ -124,6 +128,8 @@ def score(
     known = model.calibration
     return ScanScore(
         affine=own_affine,
+        data=from_zero(data),
+        data_affine=affine,
         probability=probability,
         segmentation=(probability > scores.threshold(found.expected_dice)).astype(np.uint8),
         variances=variances,

@@ -19,10 +19,10 @@ from qc_jax.augment import ALL_SOURCES
 from qc_jax.descriptions import Description
 from qc_jax.errors import OutputError
 from qc_jax.models import Model
-from qc_jax.scoring import pictures, scale
+from qc_jax.scoring import kspace, pictures, planes, scale
 from qc_jax.scoring.answer import severity_in_words
 from qc_jax.scoring.jobs import Job
-from qc_jax.scoring.ownership import ASSETS
+from qc_jax.scoring.ownership import ASSETS, THUMBNAILS
 from qc_jax.scoring.scan import OVERLAP, ScanScore
 
 _HERE = Path(__file__).parent
@@ -58,9 +58,15 @@ def report_path(output: Path, job: Job) -> Path:
     return output / f"{job.name}.html"
 
 
+def thumbnail_path(output: Path, job: Job) -> Path:
+    """Where the small picture of a scan is."""
+    return output / THUMBNAILS / f"{job.name}.png"
+
+
 def forget(output: Path, job: Job) -> None:
-    """Removes the report of an earlier call for a scan that is refused now."""
+    """Removes report and thumbnail of an earlier call for a scan that is refused now."""
     report_path(output, job).unlink(missing_ok=True)
+    thumbnail_path(output, job).unlink(missing_ok=True)
 
 
 def write(output: Path, job: Job, score: ScanScore, record: dict[str, Any], model: Model) -> None:
@@ -93,9 +99,10 @@ def write(output: Path, job: Job, score: ScanScore, record: dict[str, Any], mode
     order = shown_first(record, model.description.sources)
     for name in order.first:
         place = pictures.worst_place(variances[name], conformed.mask, model.description.voxel_size)
-        planes = pictures.over_planes(conformed.image, variances[name], ranges[name], place)
-        shown[name]["planes"] = pictures.png(planes)
+        both = pictures.over_planes(conformed.image, variances[name], ranges[name], place)
+        shown[name]["planes"] = pictures.png(both)
     outlined = pictures.outlined(conformed.image, score.measurement.grey_matter, slices)
+    place, top = _middle(score), planes.brightest(score.data)
     page = (
         environment()
         .get_template("scan.html")
@@ -108,12 +115,14 @@ def write(output: Path, job: Job, score: ScanScore, record: dict[str, Any], mode
             at_limit=scale.AT_LIMIT,
             words=severity_in_words,
             titles=TITLES,
+            causes=model.description.sources,
             segmentation=pictures.png(outlined),
             order=order,
             shown=shown,
             gradient=pictures.gradient(),
             description=model.description,
             overlap=OVERLAP,
+            own=_own_pictures(score, place, top),
             volumes=["scan", "grey matter", *(f"{name} variance" for name in maps)],
             script=f"{job.folder.as_posix()}/{job.name}_volumes.js",
             assets=ASSETS,
@@ -125,8 +134,43 @@ def write(output: Path, job: Job, score: ScanScore, record: dict[str, Any], mode
         **{f"{name} variance": ranges[name].shares(maps[name]) for name in maps},
     }
     script = output / job.folder / f"{job.name}_volumes.js"
+    sizes = nib.affines.voxel_sizes(score.data_affine)
+    files.write_bytes(
+        thumbnail_path(output, job),
+        planes.thumbnail(score.data, sizes, place, top),
+    )
     files.write_text(script, _volumes_script(volumes, conformed.affine))
     files.write_text(report_path(output, job), page)
+
+
+def _own_pictures(score: ScanScore, place: tuple[int, ...], top: float) -> dict[str, Any]:
+    """The scan, its air, the outline of grey matter and k-space, all on the scan's own grid."""
+    data, sizes = score.data, nib.affines.voxel_sizes(score.data_affine)
+    region = nib.as_closest_canonical(nib.Nifti1Image(score.segmentation, score.affine))
+    inside = np.asarray(region.dataobj, bool)
+    level = float(np.median(data[inside])) if inside.any() else top
+    evidence = kspace.look(data, sizes, level if level > 0 else top)
+    copies = score.interpretation.copies if score.interpretation else ()
+    return {
+        "voxels": " x ".join(f"{size:.3g}" for size in sizes),
+        "scan": planes.of_scan(data, sizes, place, top),
+        "air": planes.of_scan(data, sizes, place, planes.AIR * top),
+        "air_window": planes.AIR,
+        "masked": planes.is_masked(data, top),
+        "outline": planes.outlined(data, inside, sizes, place, top),
+        "k_space": planes.of_k_space(evidence, copies),
+        "findings": planes.findings(evidence, copies),
+        "noise": evidence.noise,
+    }
+
+
+def _middle(score: ScanScore) -> tuple[int, ...]:
+    """The voxel of the scan in the middle of the head."""
+    mask = score.conformed.mask
+    middle = np.argwhere(mask).mean(axis=0) if mask.any() else (np.array(mask.shape) - 1) / 2
+    to_data = np.linalg.inv(score.data_affine) @ score.conformed.affine
+    voxel = np.rint(nib.affines.apply_affine(to_data, middle)).astype(int)
+    return tuple(np.clip(voxel, 0, np.array(score.data.shape) - 1).tolist())
 
 
 class Order(NamedTuple):

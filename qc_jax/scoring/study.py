@@ -65,6 +65,8 @@ def score_study(
     for job in left.values():
         ownership.check_files(outputs.planned_files(output, job, wanted.possible_maps))
         record.check_replaceable(output, job)
+    if (raw := outputs.raw_folder(jobs)) is not None:
+        outputs.refer_to(output, raw)
     if client is None:
         fresh = _score_here(
             list(left.values()), output, model, wanted, limits, progress, worker_command

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from qc_jax.data import cache, nifti
+from qc_jax.data import cache, formats
 from qc_jax.errors import (
     CheckpointError,
     ConfigError,
@@ -281,7 +281,7 @@ def score_one(
       OutputError: something cannot be written.
     """
     times = [time.monotonic()]
-    image, warnings = nifti.read_image(job.scan)
+    image, warnings = formats.read_scan(job.scan)
     np.asarray(image.dataobj)  # reading counts here, not in the network's time
     if record.stamp_of(job.scan) != contents.stamp:
         raise UnreadableError(f"{job.scan} was changed while it was read; score it again")
