@@ -54,6 +54,19 @@ def test_a_scan_is_corrupted(tmp_path):
         assert volume.max() <= 1 and np.abs(volume - box()).mean() > 1e-3
 
 
+def test_severities_are_drawn_from_mild_to_severe(tmp_path, monkeypatch):
+    nib.Nifti1Image(200 * box(), np.eye(4)).to_filename(tmp_path / "scan.nii.gz")
+    example = load("severities")
+    monkeypatch.setattr(example, "KINDS", ("noise", "fold_over"))
+    example.main(tmp_path / "scan.nii.gz", tmp_path / "severities.png")
+    assert (tmp_path / "severities.png").stat().st_size > 1000
+    noisy, narrow = np.array_split(np.array([*example.scanned(box(), (1, 1, 1))], object), 2)
+    harm = [float(np.abs(volume - box()).mean()) for volume in noisy]
+    assert harm[0] > 1e-3 and harm == sorted(harm)
+    widths = [volume.shape[0] for volume in narrow]
+    assert widths == sorted(widths, reverse=True) and widths[-1] < 10
+
+
 def test_a_map_is_read(tmp_path, model_path, head, capsys):
     nib.Nifti1Image(head, np.diag([8.0, 8, 8, 1])).to_filename(tmp_path / "scan.nii.gz")
     example = load("read_map")
