@@ -37,7 +37,10 @@ def test_a_cause_with_its_severity(severity, word):
 
 
 def test_a_likely_cause_explains_a_low_dice():
-    assert said({"motion": 0.6, "none": 0.3}, LOW)[0]
+    assert said({"motion": 0.66, "none": 0.3}, LOW)[0]
+    named, sentence = said({"motion": 0.6, "none": 0.3})
+    assert not named
+    assert sentence == "no cause is likely enough to be named: motion (60%), no artefact (30%)"
 
 
 def test_a_low_dice_without_a_likely_cause_is_none_of_the_known_ones():

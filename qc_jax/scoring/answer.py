@@ -17,7 +17,11 @@ GHOSTING, WRAP = "ghosting", "wrap"
 """Causes that both leave copies of the head: periodic changes from line to line, and lines that are
 missing at regular distances, have the same transform."""
 _LIKELY = 0.5
-"""A chance from which a cause is named, and explains a low predicted Dice coefficient."""
+"""A chance from which a scan is free of artefacts, and a cause explains a low predicted Dice."""
+_ACCUSED = 0.65
+"""A chance from which a cause is named.  Of 107 scans of other people than those of the fit that
+were clean or lost nothing, 0.5 accuses 20, 0.6 12 and 0.65 9; of 103 that were harmed they name
+72, 67 and 64 rightly."""
 _SURE = 0.75
 """A chance from which a cause stands although something else is doubtful as well."""
 _TOGETHER = 0.6
@@ -55,7 +59,7 @@ def answer(
 
     In this order: copies of the head name their cause, unless another one is sure; a doubt without
     a sure cause, or a low Dice coefficient without a likely one, is none of the known causes; else
-    it is the likeliest where that is likelier than not.  What else was found follows the name.
+    it is the likeliest where that is likely enough.  What else was found follows the name.
 
     Args:
       chances: of each cause and of none, which sum to 1.
@@ -93,9 +97,9 @@ def answer(
         )
     if together:
         return Answer(True, _join(_both(sum(alike), severities), remarks), (GHOSTING, WRAP))
-    if chance < _LIKELY:
+    if chance < (_LIKELY if first == CLEAN else _ACCUSED):
         doubtful = ", ".join(f"{_name(name)} ({p:.0%})" for name, p in ranked[:2])
-        return Answer(False, _join(f"no cause is likelier than not: {doubtful}", remarks))
+        return Answer(False, _join(f"no cause is likely enough to be named: {doubtful}", remarks))
     words = "" if first == CLEAN else f", {severity_in_words(severities.get(first, 0.0))}"
     second, runner_up = ranked[1] if len(ranked) > 1 else (CLEAN, 0.0)
     rest = f"; next: {_name(second)} ({runner_up:.0%})" if runner_up >= _WORTH_SAYING else ""
