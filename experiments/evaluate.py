@@ -36,7 +36,7 @@ def score_scans(
       artefacts: to put in, one at a time.
       draws: contrasts of each subject.
       seed: of everything random.
-      overlap: of the windows; a calibration needs that of the scoring, the default.
+      overlap: of the patches; a calibration needs that of the scoring, the default.
       advance: called after each scan.
     """
     voxel_size = model.description.voxel_size

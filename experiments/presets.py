@@ -104,7 +104,7 @@ class Config:
     evaluation_draws: int = 6
     """Draws of contrast and artefact for each validation subject."""
     overlap: float = 0.0
-    """Least overlap of the windows when task network and teachers are evaluated; the student's is
+    """Least overlap of the patches when task network and teachers are evaluated; the student's is
     that of the scoring, a quarter."""
 
     heads: OmitArgPrefixes[HeadsConfig] = HeadsConfig()

@@ -26,7 +26,7 @@ class Description:
     Attributes:
       sources: artefacts whose variances it predicts, in the order of its channels.
       base_features, depth, level_head, source_head: of the `UNet`.
-      patch: voxels of a window.
+      patch: voxels that the network sees at a time.
       voxel_size: in mm.
       field_of_view: voxels of a whole scan.
       looks: how each source shows in an image, for the reports, see `augment.Source`; empty for

@@ -36,8 +36,8 @@ class UNet(nn.Module):
       depth: number of levels; the input has to be divisible by `2 ** (depth - 1)`.
       level_head: adds to every log-variance a coarse map, a value for each voxel of the bottleneck
         that depends on the spread of every encoder channel before the norm there, on the same and
-        the power spectrum of the whole window, and on both of the whole scan.  Instance norm
-        removes exactly this level from a window, and the noise level is just that; and which
+        the power spectrum of the whole patch, and on both of the whole scan.  Instance norm
+        removes exactly this level from a patch, and the noise level is just that; and which
         artefact a scan has is a question to all of it.
       source_head: takes the log-variances of the sources from a `SourceHead`, at the scale of cells
         of 4 mm and with what the k-space of the scan says, and adds one of its values to the
@@ -66,11 +66,11 @@ class UNet(nn.Module):
 
         Args:
           image: `(B, X, Y, Z, 1)`, float32 in [0, 1].
-          scan_spectrum: `(S, spectrum.SCAN_SIZE)` of S scans, of which there are B / S windows in
-            a row each, or `(spectrum.SCAN_SIZE,)`; by default the windows are scans.
-          scan_levels: `(C,)`, the mean over all windows of the scan of their `window_levels`; by
+          scan_spectrum: `(S, spectrum.SCAN_SIZE)` of S scans, of which there are B / S patches in
+            a row each, or `(spectrum.SCAN_SIZE,)`; by default the patches are scans.
+          scan_levels: `(C,)`, the mean over all patches of the scan of their `patch_levels`; by
             default over those that are there, where there are S scans.
-          evidence: for the source head, of the scan that each window is of; none by default.
+          evidence: for the source head, of the scan that each patch is of; none by default.
 
         Returns:
           Logits `(B, X, Y, Z, K)` and log-variances `(B, X, Y, Z, 1 + N)`.
@@ -155,20 +155,20 @@ class UNet(nn.Module):
     ) -> jax.Array:
         """Levels for each voxel of the bottleneck to the coarse map, `(B, X, Y, Z, 1 + N)`."""
         spectra = spectrum.describe(image[..., 0])
-        window = jnp.concatenate([jnp.mean(levels, axis=(1, 2, 3)), spectra], axis=-1)
+        patch = jnp.concatenate([jnp.mean(levels, axis=(1, 2, 3)), spectra], axis=-1)
         self.sow("intermediates", "local_levels", levels)
-        self.sow("intermediates", "levels", window)
+        self.sow("intermediates", "levels", patch)
         if scan_spectrum is None:
             scan_spectrum = spectrum.describe_scan(image[..., 0])
-        scans = len(scan_spectrum) if scan_spectrum.ndim == 2 else len(window)
-        each = len(window) // scans
+        scans = len(scan_spectrum) if scan_spectrum.ndim == 2 else len(patch)
+        each = len(patch) // scans
         if scan_levels is None:
-            together = window.reshape(scans, each, window.shape[-1])
+            together = patch.reshape(scans, each, patch.shape[-1])
             scan_levels = jnp.repeat(jnp.mean(together, axis=1), each, axis=0)
         if scan_spectrum.ndim == 2:
             scan_spectrum = jnp.repeat(scan_spectrum, each, axis=0)
-        parts = [window, scan_levels, scan_spectrum]
-        parts = [jnp.broadcast_to(part, (len(window), part.shape[-1])) for part in parts]
+        parts = [patch, scan_levels, scan_spectrum]
+        parts = [jnp.broadcast_to(part, (len(patch), part.shape[-1])) for part in parts]
         head = LevelHead(1 + self.num_sources, name="level")
         return upsample(head(levels, jnp.concatenate(parts, axis=-1)), self.depth - 1)
 
@@ -194,9 +194,9 @@ class LevelHead(nn.Module):
 
     @nn.compact
     def __call__(self, local: jax.Array, everywhere: jax.Array) -> jax.Array:
-        """`(B, X, Y, Z, C)` of each voxel and `(B, D)` of its window and scan together to
+        """`(B, X, Y, Z, C)` of each voxel and `(B, D)` of its patch and scan together to
         `(B, X, Y, Z, 1 + N)`."""
-        # One layer over both; what is the same everywhere goes through it once for each window.
+        # One layer over both; what is the same everywhere goes through it once for each patch.
         hidden = nn.Dense(128, name="local")(local)
         hidden += nn.Dense(128, use_bias=False, name="everywhere")(everywhere)[:, None, None, None]
         hidden = leaky_relu(nn.Dense(64, name="hidden")(leaky_relu(hidden)))
@@ -204,13 +204,13 @@ class LevelHead(nn.Module):
         return nn.Dense(self.num_variances, name="out", kernel_init=small)(hidden)
 
 
-def fresh_params(network: UNet, key: jax.Array, window: Sequence[int]) -> Any:
-    """Parameters to start from, for windows of so many voxels along x, y and z.
+def fresh_params(network: UNet, key: jax.Array, patch: Sequence[int]) -> Any:
+    """Parameters to start from, for patches of so many voxels along x, y and z.
 
     As `network.init`, but ten times as fast on a CPU, where the random numbers of every layer take
     XLA seconds to optimise and no time to draw.
     """
-    image = jnp.zeros((1, *window, 1))
+    image = jnp.zeros((1, *patch, 1))
     if isinstance(key, jax.core.Tracer):  # part of a larger program, which is compiled as a whole
         return network.init(key, image)
     init = jax.jit(network.init, compiler_options={"xla_backend_optimization_level": 0})
@@ -218,26 +218,26 @@ def fresh_params(network: UNet, key: jax.Array, window: Sequence[int]) -> Any:
 
 
 def apply_to_scans(
-    network: UNet, params: Any, windows: jax.Array, scan_spectrum: jax.Array
+    network: UNet, params: Any, patches: jax.Array, scan_spectrum: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """The network over W windows of each of S scans; what these have in common stands for the scan.
+    """The network over W patches of each of S scans; what these have in common stands for the scan.
 
     Args:
-      network: whose `apply` is called, on all windows side by side.
+      network: whose `apply` is called, on all patches side by side.
       params: of it.
-      windows: `(S, W, X, Y, Z, 1)`.
+      patches: `(S, W, X, Y, Z, 1)`.
       scan_spectrum: `(S, spectrum.SCAN_SIZE)`.
 
     Returns:
       Logits `(S, W, X, Y, Z, K)` and log-variances `(S, W, X, Y, Z, 1 + N)`.
     """
-    together = network.apply(params, windows.reshape(-1, *windows.shape[2:]), scan_spectrum)
-    logits, log_variance = (x.reshape(*windows.shape[:2], *x.shape[1:]) for x in together)
+    together = network.apply(params, patches.reshape(-1, *patches.shape[2:]), scan_spectrum)
+    logits, log_variance = (x.reshape(*patches.shape[:2], *x.shape[1:]) for x in together)
     return logits, log_variance
 
 
-def window_levels(network: UNet, params: Any, image: jax.Array) -> jax.Array:
-    """What the level head sees of each window as a whole, `(B, X, Y, Z, 1)` to `(B, C)`.
+def patch_levels(network: UNet, params: Any, image: jax.Array) -> jax.Array:
+    """What the level head sees of each patch as a whole, `(B, X, Y, Z, 1)` to `(B, C)`.
 
     Under `jax.jit` the decoder, whose result is not asked for, costs nothing.
     """
@@ -250,7 +250,7 @@ def check_divisible(shape: Sequence[int], depth: int) -> None:
     divisor = 2 ** (depth - 1)
     if any(size % divisor or size <= 0 for size in shape):
         raise ValueError(
-            f"a window of {'x'.join(map(str, shape))} voxels cannot be halved {depth - 1} times: "
+            f"a patch of {'x'.join(map(str, shape))} voxels cannot be halved {depth - 1} times: "
             f"make every edge a multiple of {divisor}, or the network less deep"
         )
 

@@ -22,12 +22,12 @@ SCAN_SIZE = native.SCAN_SIZE + spectrum.SCAN_SIZE
 
 
 class Evidence(NamedTuple):
-    """What k-space says of the scans that B windows are of.
+    """What k-space says of the scans that B patches are of.
 
     Attributes:
       scan: `(B, SCAN_SIZE)`, `native.Native.scan` and `spectrum.describe_scan`.
       axes: `(B, 3, native.AXIS_SIZE)`.
-      slices: `(B, 3, C, native.SLICE_SIZE)`, at the C cells of the window along each axis.
+      slices: `(B, 3, C, native.SLICE_SIZE)`, at the C cells of the patch along each axis.
     """
 
     scan: jax.Array | np.ndarray
@@ -35,12 +35,12 @@ class Evidence(NamedTuple):
     slices: jax.Array | np.ndarray
 
 
-def no_evidence(windows: int, cells: int) -> Evidence:
+def no_evidence(patches: int, cells: int) -> Evidence:
     """Zeros of the right shapes."""
     return Evidence(
-        jnp.zeros((windows, SCAN_SIZE)),
-        jnp.zeros((windows, 3, native.AXIS_SIZE)),
-        jnp.zeros((windows, 3, cells, native.SLICE_SIZE)),
+        jnp.zeros((patches, SCAN_SIZE)),
+        jnp.zeros((patches, 3, native.AXIS_SIZE)),
+        jnp.zeros((patches, 3, cells, native.SLICE_SIZE)),
     )
 
 

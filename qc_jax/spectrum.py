@@ -1,4 +1,4 @@
-"""The power spectrum of a window or of a whole scan in a few numbers.
+"""The power spectrum of a patch or of a whole scan in a few numbers.
 
 Artefacts arise in k-space and are plain there: a spike is one sample far above its neighbours,
 noise a floor, blur an edge along one axis, ghosts and missing lines a ripple from line to line.
@@ -19,7 +19,7 @@ SHELLS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0, 1.25, 1.75)
 FLOOR = 1e-6
 """Power that counts as none: the noise of a scan with 45 dB of SNR."""
 SIZE = 3 * (1 + BINS) + 3 * (len(SHELLS) - 1)
-"""Numbers for each window."""
+"""Numbers for each patch."""
 BANDS = 6
 """Of ripples and of echoes along an axis."""
 ECHO_FREQUENCIES = (0.15, 0.9)
@@ -31,14 +31,14 @@ SCAN_SIZE = SIZE + 2 * 3 * BANDS
 
 @jax.jit
 def describe(image: jax.Array) -> jax.Array:
-    """The spectrum of each window: profiles along the axes, and level, peak and flatness in shells.
+    """The spectrum of each patch: profiles along the axes, and level, peak and flatness in shells.
 
-    The window is tapered (Hann), its mean taken away; the power is that of each frequency over the
-    number of voxels, so that white noise of variance v has the power v whatever the window.  Along
+    The patch is tapered (Hann), its mean taken away; the power is that of each frequency over the
+    number of voxels, so that white noise of variance v has the power v whatever the patch.  Along
     each axis the mean power in the plane of frequency 0 and in 8 bins up to the Nyquist frequency;
     in each of 10 shells the logarithm of the mean, of the maximum over the mean, and of the
     arithmetic over the geometric mean.  Numbers are scaled to about unit spread.  A bin that a
-    small window has no frequency in counts as empty of power.
+    small patch has no frequency in counts as empty of power.
 
     Args:
       image: `(B, X, Y, Z)`, in [0, 1].
@@ -83,7 +83,7 @@ def describe(image: jax.Array) -> jax.Array:
 
 @jax.jit
 def describe_scan(image: jax.Array) -> jax.Array:
-    """The spectrum of each whole scan: as that of a window, and ripple and echoes along the axes.
+    """The spectrum of each whole scan: as that of a patch, and ripple and echoes along the axes.
 
     The ripple is how much the mean log power of a line differs from its neighbours', in 6 bands up
     to the Nyquist frequency; missing lines make it.  Echoes are the jumps in the autocorrelation of

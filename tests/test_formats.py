@@ -127,6 +127,12 @@ def test_the_scans_of_a_folder(tmp_path):
     assert folders.scans_of([tmp_path / "gone.nii"]) == [tmp_path / "gone.nii"]
 
 
+def test_a_folder_without_scans_beside_others_is_a_scan_that_will_be_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    scans = [tmp_path / "empty", tmp_path / "scan.nii"]
+    assert folders.scans_of(scans) == scans
+
+
 def test_a_folder_without_scans_and_one_of_bids_are_usage_errors(tmp_path):
     with pytest.raises(ConfigError, match="holds no scan"):
         folders.scans_of([tmp_path])

@@ -10,7 +10,7 @@ from qc_jax import network, spectrum
 from qc_jax.network import UNet
 
 apply = jax.jit(UNet.apply, static_argnums=0)
-window_levels = jax.jit(network.window_levels, static_argnums=0)
+patch_levels = jax.jit(network.patch_levels, static_argnums=0)
 
 
 def count(params) -> int:
@@ -64,7 +64,7 @@ def test_windows_of_one_scan_share_their_levels():
     windows *= jnp.array([1.0, 0.5, 0.2, 0.1])[:, None, None, None, None]
     net = UNet(1, base_features=4, depth=2, level_head=True)
     params = network.fresh_params(net, jax.random.key(1), (8, 8, 8))
-    levels = window_levels(net, params, windows)
+    levels = patch_levels(net, params, windows)
     pairs = windows.reshape(2, 2, 8, 8, 8, 1)
     spectra = spectrum.describe_scan(pairs[:, 0, ..., 0])
     by_pairs = network.apply_to_scans(net, params, pairs, spectra)[1]

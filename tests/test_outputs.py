@@ -412,7 +412,7 @@ def test_a_refusal_stands_unless_its_cause_may_pass(call, monkeypatch):
     scan, _, score = call
     for error in (MemoryError("out of memory"), UnreadableError(f"{scan} cannot be read")):
         with monkeypatch.context() as patch:
-            patch.setattr(worker.nifti, "read_image", mock.Mock(side_effect=error))
+            patch.setattr(worker.formats, "read_scan", mock.Mock(side_effect=error))
             made, _ = score()
         assert made["status"] == "refused" and made["passing"]
     assert score()[0]["status"] == "scored"
@@ -424,9 +424,9 @@ def test_a_refusal_stands_unless_its_cause_may_pass(call, monkeypatch):
 
 def test_a_scan_that_changes_while_it_is_read_is_tried_again(call, monkeypatch):
     scan, _, score = call
-    read = worker.nifti.read_image
+    read = worker.formats.read_scan
     with monkeypatch.context() as patch:
-        patch.setattr(worker.nifti, "read_image", lambda path: (scan.touch(), read(path))[1])
+        patch.setattr(worker.formats, "read_scan", lambda path: (scan.touch(), read(path))[1])
         made, _ = score()
     assert "was changed while it was read" in made["reason"] and made["passing"]
     assert score()[0]["status"] == "scored"

@@ -7,7 +7,7 @@ from scipy import special, stats
 from sklearn import metrics
 
 from qc_jax import scoring, spectrum, uncertainty
-from qc_jax.network import UNet, fresh_params, window_levels
+from qc_jax.network import UNet, fresh_params, patch_levels
 from qc_jax.scoring import sliding
 
 apply = jax.jit(UNet.apply, static_argnums=0)
@@ -57,7 +57,7 @@ def test_a_level_head_knows_the_scan_from_windows_side_by_side():
     image[8:] *= 0.1
     found = scoring.predict(net, params, image, (8, 8, 8), 0.0)
     halves = np.stack([image[:8], image[8:]])[..., None]
-    levels = window_levels(net, params, halves).mean(axis=0)
+    levels = patch_levels(net, params, halves).mean(axis=0)
     described = spectrum.describe_scan(image[None])[0]
     log_variance = apply(net, params, halves, described, levels)[1]
     np.testing.assert_allclose(found.variances, np.exp(np.concatenate(log_variance)), rtol=1e-4)
@@ -78,7 +78,7 @@ def test_a_mask_changes_nothing_inside_it(network):
     np.testing.assert_array_equal(found.variances[20, 10, 2], 0.0)
 
 
-@pytest.mark.parametrize("function", ["_weighted_outputs", "_window_levels"])
+@pytest.mark.parametrize("function", ["_weighted_outputs", "_patch_levels"])
 def test_fewer_windows_at_a_time_where_the_device_has_too_little_memory(monkeypatch, function):
     net = UNet(1, base_features=4, depth=2, level_head=True)
     network = net, fresh_params(net, jax.random.key(0), (8, 8, 8))

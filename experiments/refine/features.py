@@ -23,11 +23,11 @@ from experiments.acquired import Draw
 from qc_jax import network, source_head, spectrum
 from qc_jax.errors import ConfigError
 from qc_jax.models import Model
-from qc_jax.scoring.sliding import windows_in
+from qc_jax.scoring.sliding import patches_in
 
 BLOCK = 4
 """Cells along the edge of a block: 16 mm, enough for the gradients and windows of Eq. 7."""
-_WINDOWS, _BLOCKS, _TRIES = 8, 3, 4
+_PATCHES, _BLOCKS, _TRIES = 8, 3, 4
 
 
 class Features(NamedTuple):
@@ -82,40 +82,40 @@ def of_draw(model: Model, draw: Draw, rng: np.random.Generator) -> Features:
     """Features of all versions of a draw."""
     net, patch = model.description.network, model.description.patch
     mask = draw.masks[0]
-    places = windows_in(mask, patch, 0.5)
-    shares = np.array([mask[place].mean() for place in places])
-    chosen = rng.choice(len(places), _WINDOWS, p=shares / shares.sum())
-    windows = [places[i] for i in chosen]
+    everywhere = patches_in(mask, patch, 0.5)
+    shares = np.array([mask[place].mean() for place in everywhere])
+    chosen = rng.choice(len(everywhere), _PATCHES, p=shares / shares.sum())
+    places = [everywhere[i] for i in chosen]
     cells = patch[0] // source_head.CELL
-    blocks = [_block(rng, mask[place], cells) for place in windows for _ in range(_BLOCKS)]
+    blocks = [_block(rng, mask[place], cells) for place in places for _ in range(_BLOCKS)]
 
-    def cut(of_window):  # (W, c, c, c, ...) to (K, b, b, b, ...)
-        return np.stack([of_window[i // _BLOCKS][block] for i, block in enumerate(blocks)])
+    def cut(of_patch):  # (W, c, c, c, ...) to (K, b, b, b, ...)
+        return np.stack([of_patch[i // _BLOCKS][block] for i, block in enumerate(blocks)])
 
     parts = []
     for version in range(len(draw.images)):
         image = draw.images[version].astype(np.float32)
         in_model = spectrum.describe_scan(image[None])[0]
         levels = _levels_of(model, image, draw.masks[version])
-        patches = np.stack([image[place] for place in windows])[..., None]
+        patches = np.stack([image[place] for place in places])[..., None]
         logits, local, task = _see(net, model.params, patches, in_model, levels)
         log_chances = jax.nn.log_softmax(logits, axis=-1)
         if version == 0:
             clean = log_chances
-            truth = [draw.grey_matter[place] > 127 for place in windows]
+            truth = [draw.grey_matter[place] > 127 for place in places]
             labels = np.stack(truth) if draw.grey_matter.any() else np.argmax(logits, axis=-1)
         error = optax.softmax_cross_entropy_with_integer_labels(logits, labels.astype(np.int32))
         parts.append(
             (
                 cut(np.asarray(local)).astype(np.float16),
-                _slices(draw.slices[version], windows, blocks),
+                _slices(draw.slices[version], places, blocks),
                 np.concatenate([draw.scan[version], in_model]),
                 draw.axes[version],
                 cut(_means(error)),
                 cut(_means(2 * jnp.sum(jnp.exp(clean) * (clean - log_chances), axis=-1))),
                 cut(_means(task)),
-                cut(_means(_windows(draw.regions[version], windows) / np.float32(255))),
-                cut(_means(_windows(draw.masks[version], windows).astype(np.float32))),
+                cut(_means(_cut_out(draw.regions[version], places) / np.float32(255))),
+                cut(_means(_cut_out(draw.masks[version], places).astype(np.float32))),
             )
         )
     present = draw.present
@@ -127,7 +127,7 @@ def of_draw(model: Model, draw: Draw, rng: np.random.Generator) -> Features:
 
 
 def _block(rng: np.random.Generator, mask: np.ndarray, cells: int) -> tuple[slice, ...]:
-    """A block of cells in a window, of a few tries the one that holds most of the head."""
+    """A block of cells in a patch, of a few tries the one that holds most of the head."""
     edge, best = source_head.CELL, None
     for _ in range(_TRIES):
         corner = rng.integers(0, cells - BLOCK + 1, 3)
@@ -141,18 +141,18 @@ def _block(rng: np.random.Generator, mask: np.ndarray, cells: int) -> tuple[slic
     return best[1]
 
 
-def _slices(slices: np.ndarray, windows, blocks) -> np.ndarray:
+def _slices(slices: np.ndarray, places, blocks) -> np.ndarray:
     """Those through each block, `(K, 3, b, S)`."""
     found = []
     for i, block in enumerate(blocks):
-        window = windows[i // _BLOCKS]
-        firsts = [w.start // source_head.CELL + b.start for w, b in zip(window, block, strict=True)]
+        place = places[i // _BLOCKS]
+        firsts = [w.start // source_head.CELL + b.start for w, b in zip(place, block, strict=True)]
         found.append([slices[a, first : first + BLOCK] for a, first in enumerate(firsts)])
     return np.array(found, np.float16)
 
 
-def _windows(volume: np.ndarray, windows) -> np.ndarray:
-    return np.stack([volume[place] for place in windows])
+def _cut_out(volume: np.ndarray, places) -> np.ndarray:
+    return np.stack([volume[place] for place in places])
 
 
 def _means(voxels) -> np.ndarray:
@@ -162,24 +162,24 @@ def _means(voxels) -> np.ndarray:
 
 
 def _levels_of(model: Model, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Means over the windows side by side that hold some of the head, as in scoring."""
+    """Means over the patches side by side that hold some of the head, as in scoring."""
     net, patch = model.description.network, model.description.patch
-    apart = windows_in(mask, patch, 0.0)
+    apart = patches_in(mask, patch, 0.0)
     patches = np.stack([image[place] for place in apart])[..., None]
     groups = [
-        np.asarray(_window_levels(net, model.params, _filled(patches[first : first + _WINDOWS])))
-        for first in range(0, len(patches), _WINDOWS)
+        np.asarray(_patch_levels(net, model.params, _filled(patches[first : first + _PATCHES])))
+        for first in range(0, len(patches), _PATCHES)
     ]
     return np.concatenate(groups)[: len(patches)].mean(axis=0)
 
 
 def _filled(patches: np.ndarray) -> np.ndarray:
     return np.concatenate(
-        [patches, np.zeros((_WINDOWS - len(patches), *patches.shape[1:]), np.float32)]
+        [patches, np.zeros((_PATCHES - len(patches), *patches.shape[1:]), np.float32)]
     )
 
 
-_window_levels = jax.jit(network.window_levels, static_argnums=0)
+_patch_levels = jax.jit(network.patch_levels, static_argnums=0)
 
 
 @functools.partial(jax.jit, static_argnums=0)

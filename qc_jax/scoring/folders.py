@@ -16,7 +16,8 @@ def scans_of(paths: Sequence[Path]) -> list[Path]:
     What this tool has written is passed over, and of a pair of header and voxels the header.
 
     Raises:
-      ConfigError: a folder without scans, or of a BIDS data set, which is scored as such.
+      ConfigError: nothing but a folder without scans, or one of a BIDS data set, which is scored as
+        such.
     """
     found: list[Path] = []
     for path in paths:
@@ -28,11 +29,11 @@ def scans_of(paths: Sequence[Path]) -> list[Path]:
                 f"{path} is a BIDS data set: qc-jax {path} OUTPUT_DIR participant scores it"
             )
         inside = list(_scans_in(path))
-        if not inside:
+        if not inside and len(paths) == 1:
             raise ConfigError(
                 f"{path} holds no scan: a name that ends in {', '.join(formats.SUFFIXES)}, or DICOM"
             )
-        found += inside
+        found += inside or [path]  # which is refused, and the others are scored
     return found
 
 

@@ -16,7 +16,7 @@ from qc_jax.scoring.sliding import Prediction, predict
 from qc_jax.source_head import CELL
 
 OVERLAP = 0.25
-"""Of neighbouring windows: with instance norm a voxel depends on its window, so several count.  On
+"""Of neighbouring patches: with instance norm a voxel depends on its patch, so several count.  On
 four real heads 0.5 has a Dice coefficient 0.002 higher and takes twice the time, 0 one that is 0.05
 lower."""
 
