@@ -145,7 +145,9 @@ def make(
         while any(process.is_alive() for process in started):
             time.sleep(PAUSE)
             advance(len(made(folder, draws)))
+            check(started)  # the others need not end first
         check(started)
+        advance(len(made(folder, draws)))
 
 
 def check(started: Sequence[BaseProcess]) -> None:
