@@ -4,20 +4,22 @@ import pytest
 
 from qc_jax.scoring.answer import answer
 from qc_jax.scoring.copies import WHOLE_FIELD, Copy
+from qc_jax.scoring.spikes import Spike
 
 CAUSES = ("none", "motion", "spike", "noise", "ghosting", "blur", "wrap")
 GHOST = Copy(1, 0.5, 128.0, 0.2)
 FOLD = Copy(0, WHOLE_FIELD, 160.0, 1.0, 0.5)
 EAR = Copy(0, WHOLE_FIELD, 160.0, 1.0, 0.1)
+STRIPES = Spike((0.2, 0.1, 0.0), 900.0, 0.3)
 DOUBT = "white matter is darker than grey matter by 9%: not T1-weighted, or not an adult"
 GOOD, LOW, LIMIT = 0.85, 0.4, 0.6
 
 
-def answer_of(chances, dice=GOOD, doubts=(), copies=(), severity=0.5):
+def answer_of(chances, dice=GOOD, doubts=(), copies=(), spikes=(), severity=0.5):
     rest = (1 - sum(chances.values())) / (len(CAUSES) - len(chances))
     everything = {cause: chances.get(cause, rest) for cause in CAUSES}
     severities = dict.fromkeys(CAUSES[1:], severity)
-    return answer(everything, severities, dice, doubts, copies, lowest_dice=LIMIT)
+    return answer(everything, severities, dice, doubts, copies, spikes, lowest_dice=LIMIT)
 
 
 def said(*options, **more):
@@ -92,6 +94,26 @@ def test_copies_beside_another_sure_cause_are_a_remark():
         True,
         f"motion, moderate (97%); {GHOST.sentence}",
     )
+
+
+@pytest.mark.parametrize("chances", [{"none": 0.9}, {"noise": 0.6}, {"spike": 0.4}])
+def test_a_spike_in_k_space_is_named_whatever_the_chances(chances):
+    assert said(chances, spikes=[STRIPES]) == (True, f"spike; {STRIPES.sentence}")
+
+
+def test_a_spike_comes_before_copies_and_doubts():
+    named, sentence = said({"none": 0.6}, LOW, [DOUBT], [GHOST], [STRIPES])
+    assert named and sentence == f"spike; {STRIPES.sentence}; {GHOST.sentence}; {DOUBT}"
+
+
+def test_a_spike_that_is_likely_as_well_has_its_severity():
+    assert said({"spike": 0.9}, spikes=[STRIPES])[1].startswith("spike, moderate (90%); a spike at")
+
+
+def test_a_spike_beside_a_sure_cause():
+    found = answer_of({"motion": 0.9}, spikes=[STRIPES])
+    assert found.causes == ("spike", "motion")
+    assert found.sentence == f"spike and motion, moderate (90%); {STRIPES.sentence}"
 
 
 def test_copies_come_before_a_doubt():

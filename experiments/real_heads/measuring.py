@@ -21,6 +21,7 @@ from qc_jax.scoring.conform import Conformed, conform, to_grid
 from qc_jax.scoring.copies import Copy
 from qc_jax.scoring.scan import Measurement, measure, signs
 from qc_jax.scoring.scores import dice, threshold
+from qc_jax.scoring.spikes import Spike
 
 NOT_NAMED = "not named"
 """The answer where the model says that its causes cannot be believed."""
@@ -106,6 +107,7 @@ class Seen:
       scores, local_scores, expected_dice, volume_uncertainty: see `scan.Measurement`.
       doubts: see `doubts.doubts`.
       copies: fields of `copies.Copy`.
+      spikes: fields of `spikes.Spike`.
     """
 
     scores: list[float]
@@ -115,6 +117,7 @@ class Seen:
     volume_uncertainty: float
     doubts: list[str]
     copies: list[dict[str, Any]]
+    spikes: list[dict[str, Any]]
     details: dict[str, Any]
     dice: float | None
     kept_dice: float
@@ -209,7 +212,7 @@ def _seen(
     if made.region is not None:
         channel = 1 + model.description.sources.index(version.cause)
         areas = _areas(scored, made.region, made.affine, channel)
-    doubtful, copied = signs(*scored)
+    seen = signs(*scored)
     measured = scored.measurement
     return Seen(
         scores=measured.scores.tolist(),
@@ -217,8 +220,9 @@ def _seen(
         expected_dice=float(measured.expected_dice),
         volume=float(measured.volume),
         volume_uncertainty=float(measured.volume_uncertainty),
-        doubts=list(doubtful),
-        copies=[dataclasses.asdict(copy) for copy in copied],
+        doubts=list(seen.doubts),
+        copies=[dataclasses.asdict(copy) for copy in seen.copies],
+        spikes=[dataclasses.asdict(spike) for spike in seen.k_space.spikes],
         details=made.details or {},
         dice=None if head.grey_matter is None else dice(found, head.grey_matter),
         kept_dice=dice(found, reference),
@@ -235,6 +239,7 @@ def _row(model: Model, head: Head, version: Version, seen: Seen) -> Row:
         model.calibration,
         seen.doubts,
         [Copy(**fields) for fields in seen.copies],
+        [Spike(**fields) for fields in seen.spikes],
     )
     names = ("task", *model.description.sources)
     return Row(

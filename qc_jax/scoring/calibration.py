@@ -21,6 +21,7 @@ from qc_jax.errors import ConfigError
 from qc_jax.extras import extra
 from qc_jax.scoring.answer import CLEAN, Answer, answer
 from qc_jax.scoring.copies import Copy
+from qc_jax.scoring.spikes import Spike
 
 if TYPE_CHECKING:
     from sklearn.linear_model import Ridge
@@ -89,7 +90,6 @@ class Interpretation:
       cause_named: whether the causes can be believed of this scan by this model.
       sentence: cause and severity in words, or why none is named.
       named_causes: those that it names, see `answer.Answer`.
-      copies: of the head, that were found.
     """
 
     percentiles: dict[str, float]
@@ -99,7 +99,6 @@ class Interpretation:
     cause_named: bool
     sentence: str
     named_causes: tuple[str, ...]
-    copies: tuple[Copy, ...]
 
 
 def fit(scans: Sequence[KnownScan], sources: Sequence[str]) -> dict[str, Any]:
@@ -225,6 +224,7 @@ def interpret(
     calibration: dict[str, Any],
     doubts: Sequence[str] = (),
     copies: Sequence[Copy] = (),
+    spikes: Sequence[Spike] = (),
 ) -> Interpretation:
     """What the scores of a scan say, by a calibration from `fit`.
 
@@ -235,6 +235,7 @@ def interpret(
       calibration: of the same model.
       doubts: see `doubts.doubts`.
       copies: see `copies.find_copies`.
+      spikes: see `kspace.look`.
     """
     names = list(calibration["reference"])
     logs = _logs(scores, local_scores)
@@ -263,8 +264,8 @@ def interpret(
         found = Answer(False, sentence)
     else:
         lowest = calibration["dice"]["lowest_of_clean"]
-        found = answer(chances, severities, predicted, doubts, copies, lowest)
-    return Interpretation(percentiles, chances, severities, predicted, *found, copies=tuple(copies))
+        found = answer(chances, severities, predicted, doubts, copies, spikes, lowest)
+    return Interpretation(percentiles, chances, severities, predicted, *found)
 
 
 def _logit(dice: float) -> float:

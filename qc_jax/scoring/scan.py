@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from qc_jax import augment, native, uncertainty
 from qc_jax.data import geometry, values
 from qc_jax.models import Model, load_model
-from qc_jax.scoring import calibration, copies, doubts, scores
+from qc_jax.scoring import calibration, copies, doubts, kspace, scores
 from qc_jax.scoring.conform import Conformed, conform, from_zero, to_grid
 from qc_jax.scoring.sliding import Prediction, predict
 from qc_jax.source_head import CELL
@@ -44,6 +45,20 @@ class Measurement:
     volume_uncertainty: float
 
 
+class Signs(NamedTuple):
+    """What is seen of a scan without a calibration.
+
+    Attributes:
+      doubts: see `doubts.doubts`.
+      copies: see `copies.find_copies`.
+      k_space: see `kspace.look`.
+    """
+
+    doubts: tuple[str, ...]
+    copies: tuple[copies.Copy, ...]
+    k_space: kspace.Evidence
+
+
 @dataclasses.dataclass(frozen=True)
 class ScanScore:
     """What a model says of a scan, maps on the grid of the scan.
@@ -62,6 +77,7 @@ class ScanScore:
       volume: of grey matter, in mL.
       volume_error: one standard deviation of it, in mL.
       interpretation: percentiles, causes and predicted Dice; None for a model without calibration.
+      signs: what is seen of the scan without a calibration.
       warnings: what may make this score doubtful.
       conformed: the scan on the model's grid.
       measurement: the maps on the model's grid.
@@ -80,6 +96,7 @@ class ScanScore:
     volume: float
     volume_error: float
     interpretation: calibration.Interpretation | None
+    signs: Signs
     warnings: tuple[str, ...]
     conformed: Conformed
     measurement: Measurement
@@ -126,6 +143,7 @@ def score(
     probability = np.clip(probability, 0, 1)
     variances = dict(zip(names, mapped, strict=True))
     known = model.calibration
+    seen = signs(data, affine, conformed, found)
     return ScanScore(
         affine=own_affine,
         data=from_zero(data),
@@ -139,7 +157,8 @@ def score(
         local_scores=dict(zip(names, map(float, found.local_scores), strict=True)),
         volume=found.volume,
         volume_error=known["volume"]["scale"] * found.volume_uncertainty if known else float("nan"),
-        interpretation=interpret(model, data, affine, conformed, found),
+        interpretation=interpret(model, found, seen),
+        signs=seen,
         warnings=(*warnings, *doubtful, *_warnings(data, affine, conformed, found.volume)),
         conformed=conformed,
         measurement=found,
@@ -177,27 +196,23 @@ def measure(
     )
 
 
-def interpret(
-    model: Model, data: np.ndarray, affine: np.ndarray, conformed: Conformed, found: Measurement
-) -> calibration.Interpretation | None:
-    """What the numbers of a scan mean; None for a model without calibration.
-
-    Args:
-      model: that found them.
-      data, affine, conformed, found: see `signs`.
-    """
+def interpret(model: Model, found: Measurement, seen: Signs) -> calibration.Interpretation | None:
+    """What the numbers of a scan mean; None for a model without calibration."""
     if not model.calibration:
         return None
-    doubtful, copied = signs(data, affine, conformed, found)
     return calibration.interpret(
-        found.scores, found.local_scores, found.expected_dice, model.calibration, doubtful, copied
+        found.scores,
+        found.local_scores,
+        found.expected_dice,
+        model.calibration,
+        seen.doubts,
+        seen.copies,
+        seen.k_space.spikes,
     )
 
 
-def signs(
-    data: np.ndarray, affine: np.ndarray, conformed: Conformed, found: Measurement
-) -> tuple[tuple[str, ...], tuple[copies.Copy, ...]]:
-    """What is seen of a scan without a calibration: `doubts.doubts` and `copies.find_copies`.
+def signs(data: np.ndarray, affine: np.ndarray, conformed: Conformed, found: Measurement) -> Signs:
+    """Looks at a scan, on its own grid and on that of the model.
 
     Args:
       data: `(X, Y, Z)`, the scan on its own grid, axes within 45 degrees of RAS.
@@ -207,9 +222,10 @@ def signs(
     """
     own, sizes = from_zero(data), nib.affines.voxel_sizes(affine)
     voxel_size = float(nib.affines.voxel_sizes(conformed.affine)[0])
-    return (
+    return Signs(
         doubts.doubts(conformed.image, found.grey_matter, voxel_size, own, sizes),
         copies.find_copies(own, sizes),
+        kspace.look(own, sizes),
     )
 
 

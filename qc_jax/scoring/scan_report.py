@@ -19,7 +19,7 @@ from qc_jax.augment import ALL_SOURCES
 from qc_jax.descriptions import Description
 from qc_jax.errors import OutputError
 from qc_jax.models import Model
-from qc_jax.scoring import kspace, pictures, planes, scale
+from qc_jax.scoring import pictures, planes, scale
 from qc_jax.scoring.answer import severity_in_words
 from qc_jax.scoring.jobs import Job
 from qc_jax.scoring.ownership import ASSETS, THUMBNAILS
@@ -148,9 +148,8 @@ def _own_pictures(score: ScanScore, place: tuple[int, ...], top: float) -> dict[
     data, sizes = score.data, nib.affines.voxel_sizes(score.data_affine)
     region = nib.as_closest_canonical(nib.Nifti1Image(score.segmentation, score.affine))
     inside = np.asarray(region.dataobj, bool)
-    level = float(np.median(data[inside])) if inside.any() else top
-    evidence = kspace.look(data, sizes, level if level > 0 else top)
-    copies = score.interpretation.copies if score.interpretation else ()
+    evidence = score.signs.k_space
+    copies = score.signs.copies
     return {
         "voxels": " x ".join(f"{size:.3g}" for size in sizes),
         "scan": planes.of_scan(data, sizes, place, top),
