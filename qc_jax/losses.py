@@ -11,14 +11,19 @@ import jax.numpy as jnp
 import optax
 
 from qc_jax import uncertainty
+from qc_jax.arrays import Array, Float, Integer, Number
 
+Maps = Float[Array, "*batch X Y Z"]
 SSIM_WEIGHT = 0.1
 """lambda of Eq. 7."""
 
 
 def weighted_cross_entropy(
-    logits: jax.Array, labels: jax.Array, variance: jax.Array, epsilon: float | jax.Array
-) -> jax.Array:
+    logits: Float[Array, "*voxels K"],
+    labels: Integer[Array, "*voxels"],
+    variance: Float[Array, "*voxels"],
+    epsilon: Number,
+) -> Float[jax.Array, "*voxels"]:
     """Eq. 4: CE / (variance + epsilon) + 1/2 log(variance + epsilon), per voxel.
 
     CE is the unscaled cross-entropy of softmax(logits).  At its minimum over the variance,
@@ -43,16 +48,19 @@ def weighted_cross_entropy(
 
 
 def attenuated(
-    cross_entropy: jax.Array, variance: jax.Array, epsilon: float | jax.Array
-) -> jax.Array:
+    cross_entropy: Float[Array, "*voxels"], variance: Float[Array, "*voxels"], epsilon: Number
+) -> Float[jax.Array, "*voxels"]:
     """Eq. 4 of a cross-entropy that is known, of a voxel or the mean over some; all `(...)`."""
-    softened = variance + epsilon
-    return cross_entropy / softened + 0.5 * jnp.log(softened)
+    softened = jnp.add(variance, epsilon)
+    return jnp.divide(cross_entropy, softened) + 0.5 * jnp.log(softened)
 
 
 def combined_loss(
-    logits: jax.Array, labels: jax.Array, log_variance: jax.Array, epsilon: float | jax.Array
-) -> jax.Array:
+    logits: Float[Array, "*voxels K"],
+    labels: Integer[Array, "*voxels"],
+    log_variance: Float[Array, "*voxels V"],
+    epsilon: Number,
+) -> Float[jax.Array, "*voxels"]:
     """Eq. 5: Eq. 4 with the variance of the task plus those of all sources.
 
     Args:
@@ -69,12 +77,12 @@ def combined_loss(
 
 
 def consistency(
-    predicted: jax.Array,
-    target: jax.Array,
+    predicted: Maps,
+    target: Maps,
     gradient_weight: float = 1.0,
     ssim_weight: float = SSIM_WEIGHT,
     norm: int = 1,
-) -> jax.Array:
+) -> Float[jax.Array, ""]:
     """Eq. 7: L1 + L_grad + 0.1 L_SSIM between two maps of uncertainty.
 
     Args:
@@ -99,12 +107,12 @@ def consistency(
 
 
 def log_consistency(
-    predicted: jax.Array,
-    target: jax.Array,
+    predicted: Maps,
+    target: Maps,
     gradient_weight: float = 1.0,
     ssim_weight: float = SSIM_WEIGHT,
     norm: int = 2,
-) -> jax.Array:
+) -> Float[jax.Array, ""]:
     """`consistency` of the logarithms of two variances, where the large ones do not rule.
 
     The target is held above `uncertainty.VARIANCE_FLOOR`, not the prediction: that one keeps its
@@ -114,19 +122,19 @@ def log_consistency(
     return consistency(jnp.log(predicted), jnp.log(held), gradient_weight, ssim_weight, norm)
 
 
-def gradient_loss(predicted: jax.Array, target: jax.Array) -> jax.Array:
+def gradient_loss(predicted: Maps, target: Maps) -> Float[jax.Array, ""]:
     """L_grad: L1 of the differences between neighbouring voxels, summed over the three axes."""
     difference = predicted - target
     along = [jnp.mean(jnp.abs(jnp.diff(difference, axis=axis))) for axis in (-3, -2, -1)]
     return jnp.sum(jnp.stack(along))
 
 
-def ssim_loss(predicted: jax.Array, target: jax.Array) -> jax.Array:
+def ssim_loss(predicted: Maps, target: Maps) -> Float[jax.Array, ""]:
     """L_SSIM: 1 - mean structural similarity."""
     return 1.0 - jnp.mean(ssim(predicted, target))
 
 
-def ssim(predicted: jax.Array, target: jax.Array) -> jax.Array:
+def ssim(predicted: Maps, target: Maps) -> Float[jax.Array, "*batch X-2 Y-2 Z-2"]:
     """Simplified structural similarity: a uniform window of 3x3x3 voxels.
 
     The constants are those of Wang et al. (2004), c1 = (0.01 L)^2 and c2 = (0.03 L)^2, with the
@@ -140,6 +148,7 @@ def ssim(predicted: jax.Array, target: jax.Array) -> jax.Array:
     Returns:
       `(..., X - 2, Y - 2, Z - 2)`, within [-1, 1].
     """
+    predicted, target = jnp.asarray(predicted), jnp.asarray(target)
     c1, c2 = 0.01**2, 0.03**2
     mean_p, mean_t = _mean_3x3x3(predicted), _mean_3x3x3(target)
     var_p = _mean_3x3x3(predicted * predicted) - mean_p * mean_p

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from qc_jax import conv, spectrum
+from qc_jax.arrays import Array, Float, Key
 from qc_jax.source_head import CELL, Evidence, SourceHead, no_evidence
 
 _EPSILON = 1e-5
@@ -57,11 +58,11 @@ class UNet(nn.Module):
     @nn.compact
     def __call__(
         self,
-        image: jax.Array,
-        scan_spectrum: jax.Array | None = None,
-        scan_levels: jax.Array | None = None,
+        image: Float[Array, "B X Y Z 1"],
+        scan_spectrum: Float[Array, "S D"] | Float[Array, "D"] | None = None,
+        scan_levels: Float[Array, "L"] | None = None,
         evidence: Evidence | None = None,
-    ) -> tuple[jax.Array, jax.Array]:
+    ) -> tuple[Float[jax.Array, "B X Y Z K"], Float[jax.Array, "B X Y Z V"]]:
         """Segments a batch of images.
 
         Args:
@@ -148,11 +149,11 @@ class UNet(nn.Module):
 
     def _level(
         self,
-        image: jax.Array,
-        levels: jax.Array,
-        scan_spectrum: jax.Array | None,
-        scan_levels: jax.Array | None,
-    ) -> jax.Array:
+        image: Float[Array, "B X Y Z 1"],
+        levels: Float[Array, "B x y z C"],
+        scan_spectrum: Float[Array, "S D"] | Float[Array, "D"] | None,
+        scan_levels: Float[Array, "L"] | None,
+    ) -> Float[jax.Array, "B X Y Z V"]:
         """Levels for each voxel of the bottleneck to the coarse map, `(B, X, Y, Z, 1 + N)`."""
         spectra = spectrum.describe(image[..., 0])
         patch = jnp.concatenate([jnp.mean(levels, axis=(1, 2, 3)), spectra], axis=-1)
@@ -176,7 +177,7 @@ class UNet(nn.Module):
 _CELL_LEVELS = CELL.bit_length() - 1
 
 
-def _spreads_in_cells(convolved: jax.Array) -> list[jax.Array]:
+def _spreads_in_cells(convolved: Float[Array, "B X Y Z C"]) -> list[Float[jax.Array, "B x y z C"]]:
     """Log standard deviations of each channel in cells, and in cubes of two of them."""
     fine = local_log_spread(convolved, CELL)
     wide = upsample(local_log_spread(convolved, 2 * CELL))
@@ -193,7 +194,9 @@ class LevelHead(nn.Module):
     num_variances: int
 
     @nn.compact
-    def __call__(self, local: jax.Array, everywhere: jax.Array) -> jax.Array:
+    def __call__(
+        self, local: Float[Array, "B X Y Z C"], everywhere: Float[Array, "B D"]
+    ) -> Float[jax.Array, "B X Y Z V"]:
         """`(B, X, Y, Z, C)` of each voxel and `(B, D)` of its patch and scan together to
         `(B, X, Y, Z, 1 + N)`."""
         # One layer over both; what is the same everywhere goes through it once for each patch.
@@ -204,7 +207,7 @@ class LevelHead(nn.Module):
         return nn.Dense(self.num_variances, name="out", kernel_init=small)(hidden)
 
 
-def fresh_params(network: UNet, key: jax.Array, patch: Sequence[int]) -> Any:
+def fresh_params(network: UNet, key: Key, patch: Sequence[int]) -> Any:
     """Parameters to start from, for patches of so many voxels along x, y and z.
 
     As `network.init`, but ten times as fast on a CPU, where the random numbers of every layer take
@@ -218,8 +221,11 @@ def fresh_params(network: UNet, key: jax.Array, patch: Sequence[int]) -> Any:
 
 
 def apply_to_scans(
-    network: UNet, params: Any, patches: jax.Array, scan_spectrum: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+    network: UNet,
+    params: Any,
+    patches: Float[Array, "S W X Y Z 1"],
+    scan_spectrum: Float[Array, "S D"],
+) -> tuple[Float[jax.Array, "S W X Y Z K"], Float[jax.Array, "S W X Y Z V"]]:
     """The network over W patches of each of S scans; what these have in common stands for the scan.
 
     Args:
@@ -236,7 +242,9 @@ def apply_to_scans(
     return logits, log_variance
 
 
-def patch_levels(network: UNet, params: Any, image: jax.Array) -> jax.Array:
+def patch_levels(
+    network: UNet, params: Any, image: Float[Array, "B X Y Z 1"]
+) -> Float[jax.Array, "B L"]:
     """What the level head sees of each patch as a whole, `(B, X, Y, Z, 1)` to `(B, C)`.
 
     Under `jax.jit` the decoder, whose result is not asked for, costs nothing.
@@ -255,15 +263,17 @@ def check_divisible(shape: Sequence[int], depth: int) -> None:
         )
 
 
-def instance_norm(x: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
+def instance_norm(
+    x: Float[Array, "B X Y Z C"], scale: Float[Array, "C"], bias: Float[Array, "C"]
+) -> Float[jax.Array, "B X Y Z C"]:
     """Zero mean and unit variance over the three axes of each channel, then `scale` and `bias`."""
-    dtype, x = x.dtype, x.astype(jnp.float32)
+    dtype, x = x.dtype, jnp.asarray(x, jnp.float32)
     mean = jnp.mean(x, axis=(1, 2, 3), keepdims=True)
     variance = jnp.mean(jnp.square(x - mean), axis=(1, 2, 3), keepdims=True)
     return ((x - mean) * (scale * jax.lax.rsqrt(variance + _EPSILON)) + bias).astype(dtype)
 
 
-def local_log_spread(x: jax.Array, edge: int) -> jax.Array:
+def local_log_spread(x: Float[Array, "B X Y Z C"], edge: int) -> Float[jax.Array, "B x y z C"]:
     """Log standard deviation of each channel in cubes of `edge` voxels.
 
     `(B, X, Y, Z, C)` to `(B, X / edge, Y / edge, Z / edge, C)`.
@@ -276,29 +286,32 @@ def local_log_spread(x: jax.Array, edge: int) -> jax.Array:
     return 0.5 * jnp.log(jnp.var(cubes, axis=(2, 4, 6)) + _EPSILON)
 
 
-def mean_in_cubes(x: jax.Array, edge: int) -> jax.Array:
+def mean_in_cubes(x: Float[Array, "B X Y Z C"], edge: int) -> Float[jax.Array, "B x y z C"]:
     """Means in cubes of `edge` voxels, `(B, X, Y, Z, C)` to a cube each."""
+    x = jnp.asarray(x)
     batch, *shape, channels = x.shape
     parts = [length for size in shape for length in (size // edge, edge)]
     return jnp.mean(x.reshape(batch, *parts, channels), axis=(2, 4, 6))
 
 
-def leaky_relu(x: jax.Array) -> jax.Array:
+def leaky_relu(x: Float[Array, "*any"]) -> Float[jax.Array, "*any"]:
     """max(x, 0.01 x)."""
     return nn.leaky_relu(x, 0.01)
 
 
-def max_pool(x: jax.Array) -> jax.Array:
+def max_pool(x: Float[Array, "B X Y Z C"]) -> Float[jax.Array, "B x y z C"]:
     """Maximum over blocks of 2x2x2 voxels."""
+    x = jnp.asarray(x)
     batch, *shape, channels = x.shape
     halved = [size // 2 for size in shape]
     blocks = x.reshape(batch, halved[0], 2, halved[1], 2, halved[2], 2, channels)
     return blocks.max(axis=(2, 4, 6))
 
 
-def upsample(x: jax.Array, times: int = 1) -> jax.Array:
+def upsample(x: Float[Array, "B X Y Z C"], times: int = 1) -> Float[jax.Array, "B U V W C"]:
     """Trilinear interpolation to twice the size, so many times over; voxel centres aligned, edges
     repeated."""
+    x = jnp.asarray(x)
     for axis in (1, 2, 3) * times:
         size = x.shape[axis]
         first = jax.lax.slice_in_dim(x, 0, 1, axis=axis)

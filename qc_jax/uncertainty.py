@@ -4,9 +4,10 @@ Logits are `(..., K)`; a variance is `(...)` and belongs to all K logits of its 
 predicts s = log variance, so that variance = exp(s) is positive whatever it predicts.
 """
 
-import chex
 import jax
 import jax.numpy as jnp
+
+from qc_jax.arrays import Array, Float, Number
 
 LOG_VARIANCE_LIMIT = 20.0
 """Log-variances are held within plus and minus this: no overflow in float32, no zero."""
@@ -16,27 +17,29 @@ VARIANCE_FLOOR = 0.01
 voxel whose class is 99.5 % sure has that."""
 
 
-def variance(log_variance: chex.Array) -> jax.Array:
+def variance(log_variance: Float[Array, "*any"]) -> Float[jax.Array, "*any"]:
     """exp(s), with s held within `LOG_VARIANCE_LIMIT`; any shape."""
     return jnp.exp(jnp.clip(log_variance, -LOG_VARIANCE_LIMIT, LOG_VARIANCE_LIMIT))
 
 
-def total_variance(log_variance: chex.Array) -> jax.Array:
+def total_variance(log_variance: Float[Array, "*voxels N"]) -> Float[jax.Array, "*voxels"]:
     """Task plus all sources (the variance sum law of section 3), `(..., 1 + N)` to `(...)`."""
     return jnp.sum(variance(log_variance), axis=-1)
 
 
-def scaled_softmax(logits: chex.Array, variance: chex.Array) -> jax.Array:
+def scaled_softmax(
+    logits: Float[Array, "*voxels K"], variance: Float[Array, "*voxels"]
+) -> Float[jax.Array, "*voxels K"]:
     """Eq. 1: softmax(f / variance), `(..., K)` and `(...)` to `(..., K)`."""
     return jax.nn.softmax(logits / variance[..., None], axis=-1)
 
 
-def entropy(probabilities: chex.Array) -> jax.Array:
+def entropy(probabilities: Float[Array, "*voxels K"]) -> Float[jax.Array, "*voxels"]:
     """H = -sum p log p in nats, `(..., K)` to `(...)`, within [0, log K]; p = 0 counts as 0."""
     return jnp.sum(jax.scipy.special.entr(probabilities), axis=-1)
 
 
-def variance_from_entropy(entropy: chex.Array) -> jax.Array:
+def variance_from_entropy(entropy: Number | Float[Array, "*any"]) -> Float[jax.Array, "*any"]:
     """Variance of the Gaussian of that differential entropy, H = 1/2 log(2 pi e variance).
 
     The relation is one for a continuous variable.  A voxel of two classes has H <= log 2, so that

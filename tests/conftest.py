@@ -10,7 +10,10 @@ import signal
 import tempfile
 from pathlib import Path
 
+import jaxtyping
 import pytest
+
+from tests import typecheck
 
 _FIRST = "PYTEST_XDIST_WORKER" not in os.environ  # the process that starts the others
 if _FIRST:
@@ -25,6 +28,8 @@ if _FIRST:
         f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
     )
 
+
+jaxtyping.install_import_hook(typecheck.MODULES, "tests.typecheck.checked")
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # Started in the background, where Ctrl-C is ignored: what a test starts is not.

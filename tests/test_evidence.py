@@ -7,9 +7,9 @@ import pytest
 from scipy import stats
 from sklearn import metrics
 
-from experiments import build
+from experiments import build, trials
 from experiments.evidence import __main__ as evidence
-from experiments.evidence import intervals, iqms, measurements, tables
+from experiments.evidence import intervals, iqms, measuring, simulator, tables
 from qc_jax import augment
 from qc_jax.models import load_model
 
@@ -104,13 +104,13 @@ def test_a_small_run_of_everything(small_run):
 def test_evidence_that_was_cut_goes_on_with_the_same_numbers(small_run, model_path):
     model = load_model(model_path)
     subjects = build.heads_for(model.description, "", 3, 1)
-    (folder,) = (small_run / "scans").iterdir()
+    (folder,) = (small_run / "trials").iterdir()
     contents = {path: path.read_text() for path in folder.iterdir()}
     assert len(contents) == 3 * 2
     lost = folder / f"{subjects[1].name}-1-of-2.json"
     lost.unlink()
     times = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    found = measurements.simulated(
+    found = measuring.simulated(
         model, subjects, augment.ALL_SOURCES, 2, 1, folder, lambda number: None
     )
     assert len(found) == 3 * 2 * (2 + len(augment.ALL_SOURCES))
@@ -125,6 +125,24 @@ def test_torchios_artefacts_have_a_table_without_the_other_evidence():
     columns = [list(column.cells) for column in table.columns]
     assert columns[0] == [f"{at / 10:.1f}" for at in range(1, 11)] + ["Spearman"]
     assert columns[1][3] == "0.20" and columns[2][-1] == "0.50 (0.40 to 0.60)"
+
+
+def trial(subject, artefact, severity, score):
+    fractions = {artefact: severity} if artefact else {}
+    numbers = dict(expected_dice=0.8, volume=1.0, volume_uncertainty=0.1, clean_volume=1.0)
+    scores = {"scores": [1.0, score], "local_scores": [1.0, score]}
+    known = {"subject": subject, "draw": 0, "artefact": artefact, "fractions": fractions}
+    return trials.Row(dice=None, kept_dice=1.0, seen={}, **numbers, **scores, **known)
+
+
+def test_another_simulator_is_judged_severity_by_severity():
+    """Of a score that follows the severity from 0.4 on."""
+    rows = [trial(subject, None, 0.0, 0.3) for subject in "abc"]
+    for at in simulator.SEVERITIES.tolist():
+        rows += [trial(subject, "blur", at, 0.4 if at > 0.35 else 0.2) for subject in "abc"]
+    found = simulator.of_table(trials.table(rows, ("task", "blur")), ["blur"])["blur"]
+    assert [entry["value"] for entry in found["youden"]] == [0.0] * 3 + [1.0] * 7
+    assert found["spearman"]["value"] == pytest.approx(np.sqrt(3 * 7 / 33))
 
 
 def test_evidence_says_what_is_missing(tmp_path, capsys):

@@ -10,7 +10,7 @@ import qc_jax
 
 ROOT = Path(qc_jax.__file__).parents[1]
 FLOORS = (
-    ("qc_jax.errors", "qc_jax.configs"),
+    ("qc_jax.errors", "qc_jax.configs", "qc_jax.arrays"),
     ("qc_jax.files", "qc_jax.devices", "qc_jax.extras"),
     ("qc_jax.augment",),
     ("qc_jax.uncertainty",),
@@ -74,7 +74,7 @@ def test_the_scoring_does_without_the_training():
 def test_what_others_compose_needs_jax_alone(name):
     folder = ROOT / "qc_jax" / name
     files = sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
-    allowed = {"jax", "numpy", "chex", "optax", "qc_jax", *sys.stdlib_module_names}
+    allowed = {"jax", "jaxtyping", "numpy", "chex", "optax", "qc_jax", *sys.stdlib_module_names}
     for path in files:
         outside = {imported.partition(".")[0] for imported in imports_of(path)} - allowed
         assert not outside, f"{path} imports {outside}"

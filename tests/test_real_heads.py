@@ -288,6 +288,22 @@ def test_every_version_is_scored_once(output):
     assert "### A part of the head is spoilt" in (output / "all.md").read_text()
 
 
+def test_results_of_earlier_versions_stay_readable():
+    """Fields of a row of real_heads.json, and of what is kept of a version."""
+    seen = {
+        "scores", "local_scores", "expected_dice", "volume", "volume_uncertainty", "doubts",
+        "copies", "details", "dice", "kept_dice", "clean_volume", "own_auc", "total_auc",
+    }  # fmt: skip
+    assert {field.name for field in dataclasses.fields(measuring.Seen)} == seen
+    row = {
+        "head", "person", "stripped", "group", "kind", "cause", "fraction", "details", "causes",
+        "cause_named", "named_causes", "sentence", "scores", "local_scores", "severities",
+        "predicted_dice", "dice", "kept_dice", "volume", "clean_volume", "volume_error",
+        "own_auc", "total_auc",
+    }  # fmt: skip
+    assert {field.name for field in dataclasses.fields(measuring.Row)} == row
+
+
 def test_a_version_that_was_lost_is_made_again_as_it_was(output, scan, model_path):
     (lost,) = output.glob("scans/*/uncovered-*.json")
     content = json.loads(lost.read_text())

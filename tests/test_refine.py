@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import acquired
+from experiments import acquired, trials
 from experiments.faults import tiny
 from experiments.refine import calibrate, features, heads
 from qc_jax import uncertainty
@@ -124,7 +124,8 @@ def test_a_fresh_head_sees_unit_spread():
 
 
 def test_a_calibration_from_draws(model, draw):
-    scans = list(calibrate.known_scans(model, draw, "someone"))
+    rows = calibrate.rows_of_draw(model, draw, "someone")
+    scans = [trials.known_scan(row) for row in rows]
     assert scans[0].artefact is None and scans[0].kept == 1 and np.isnan(scans[0].dice)
     found = measure(model, calibrate.conformed(draw, 1, DESCRIPTION.voxel_size))
     np.testing.assert_array_equal(scans[1].scores, found.scores)

@@ -10,9 +10,11 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+import polars as pl
+from polars import col
 
 from experiments import figures
-from experiments.evidence.measurements import Row
+from experiments.evidence.results import beside_clean
 from qc_jax import augment, data
 from qc_jax.augment import Source
 from qc_jax.models import Model
@@ -23,18 +25,18 @@ from qc_jax.scoring.scan import measure, on_grid
 def plot_all(
     folder: Path,
     model: Model,
-    rows: Sequence[Row],
+    trials: pl.DataFrame,
     evidence: dict[str, Any],
     subject: data.Subject,
     sources: Sequence[Source],
 ) -> None:
-    """Writes every figure."""
+    """Writes every figure; of the trials `looking.interpreted`."""
     _maps(folder / "figure3_maps.png", model, subject, sources)
     _matrix(folder / "decoupling.png", evidence["decoupling"])
-    _totals(folder / "figure4_totals.png", rows, model.description.sources)
-    _volumes(folder / "figure5_volumes.png", rows, model)
-    _quality(folder / "quality.png", rows)
-    _task_over_noise(folder / "known_limit.png", rows)
+    _totals(folder / "figure4_totals.png", trials, model.description.sources)
+    _volumes(folder / "figure5_volumes.png", trials, model)
+    _quality(folder / "quality.png", trials)
+    _task_over_noise(folder / "known_limit.png", trials)
 
 
 def _maps(path: Path, model: Model, subject: data.Subject, sources: Sequence[Source]) -> None:
@@ -70,11 +72,11 @@ def _matrix(path: Path, matrix: dict[str, Any]) -> None:
     _save(figure, path)
 
 
-def _totals(path: Path, rows: Sequence[Row], sources: Sequence[str]) -> None:
+def _totals(path: Path, trials: pl.DataFrame, sources: Sequence[str]) -> None:
     kinds = [None, *sources, MIXED]
     figure, axes = plt.subplots(1, len(sources), figsize=(2.4 * len(sources), 3.4), sharex=True)
-    for channel, (axis, source) in enumerate(zip(axes, sources, strict=True), 1):
-        values = [[r.scores[channel] for r in rows if r.artefact == kind] for kind in kinds]
+    for axis, source in zip(axes, sources, strict=True):
+        values = [_of_kind(trials, kind)[f"score {source}"] for kind in kinds]
         colours = ["C1" if kind == source else "C0" for kind in kinds]
         for position, (points, colour) in enumerate(zip(values, colours, strict=True)):
             jitter = np.random.default_rng(0).uniform(-0.25, 0.25, len(points))
@@ -82,26 +84,23 @@ def _totals(path: Path, rows: Sequence[Row], sources: Sequence[str]) -> None:
         axis.set_xscale("log")
         axis.set_title(f"{source} variance", fontsize=9)
         axis.set_xlabel("score (logits²)", fontsize=8)
-        axis.set_yticks(
-            range(len(kinds)), [kind or "clean" for kind in kinds] if channel == 1 else []
-        )
+        names = [kind or "clean" for kind in kinds] if axis is axes[0] else []
+        axis.set_yticks(range(len(kinds)), names)
         axis.invert_yaxis()
     axes[0].set_ylabel("artefact put in")
     _save(figure, path)
 
 
-def _volumes(path: Path, rows: Sequence[Row], model: Model) -> None:
+def _volumes(path: Path, trials: pl.DataFrame, model: Model) -> None:
     sources = model.description.sources
     scale = model.calibration["volume"]["scale"]
-    clean = {(row.subject, row.draw): row.volume for row in rows if row.artefact is None}
+    paired = beside_clean(trials)
     figure, axes = plt.subplots(1, len(sources), figsize=(2.4 * len(sources), 3), sharey=True)
     for axis, source in zip(axes, sources, strict=True):
-        chosen = sorted(
-            (row for row in rows if row.artefact == source), key=lambda row: row.fractions[source]
-        )
-        severity = [row.fractions[source] for row in chosen]
-        ratio = [row.volume / clean[row.subject, row.draw] for row in chosen]
-        bars = [scale * r.volume_uncertainty / clean[r.subject, r.draw] for r in chosen]
+        chosen = paired.filter(artefact=source).sort(f"fraction {source}")
+        severity = chosen[f"fraction {source}"]
+        ratio = chosen["volume"] / chosen["volume of clean"]
+        bars = scale * chosen["volume_uncertainty"] / chosen["volume of clean"]
         axis.errorbar(severity, ratio, bars, fmt=".", markersize=3, elinewidth=0.6)
         axis.axhline(1.0, color="black", linewidth=0.6)
         axis.set_title(source, fontsize=9)
@@ -112,14 +111,15 @@ def _volumes(path: Path, rows: Sequence[Row], model: Model) -> None:
     _save(figure, path)
 
 
-def _quality(path: Path, rows: Sequence[Row]) -> None:
+def _quality(path: Path, trials: pl.DataFrame) -> None:
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.6), sharey=True)
-    for kind in dict.fromkeys(row.artefact for row in rows):
-        chosen = [row for row in rows if row.artefact == kind]
-        reached = [row.dice for row in chosen]
-        predicted = [row.predicted_dice for row in chosen]
-        axes[0].plot(predicted, reached, ".", markersize=4, label=kind or "clean")
-        axes[1].plot([row.scores.sum() for row in chosen], reached, ".", markersize=4)
+    total = pl.sum_horizontal(pl.selectors.starts_with("score ")).alias("total")
+    for kind in trials["artefact"].unique(maintain_order=True):
+        chosen = _of_kind(trials, kind).with_columns(total)
+        axes[0].plot(
+            chosen["predicted_dice"], chosen["dice"], ".", markersize=4, label=kind or "clean"
+        )
+        axes[1].plot(chosen["total"], chosen["dice"], ".", markersize=4)
     axes[0].plot([0, 1], [0, 1], color="black", linewidth=0.6)
     axes[0].set_xlabel("Dice predicted")
     axes[0].set_ylabel("Dice of grey matter reached")
@@ -129,14 +129,19 @@ def _quality(path: Path, rows: Sequence[Row]) -> None:
     _save(figure, path)
 
 
-def _task_over_noise(path: Path, rows: Sequence[Row]) -> None:
-    chosen = [row for row in rows if row.artefact == "noise"]
+def _task_over_noise(path: Path, trials: pl.DataFrame) -> None:
+    noisy = trials.filter(artefact="noise")
     figure, axis = plt.subplots(figsize=(5, 3.4))
-    axis.plot([30 - 40 * r.fractions["noise"] for r in chosen], [r.scores[0] for r in chosen], ".")
+    axis.plot(30 - 40 * noisy["fraction noise"], noisy["score task"], ".")
     axis.invert_xaxis()
     axis.set_xlabel("SNR of the scan in dB")
     axis.set_ylabel("score of the task (logits²)")
     _save(figure, path)
+
+
+def _of_kind(trials: pl.DataFrame, kind: str | None) -> pl.DataFrame:
+    """Those with this artefact, or, of None, the clean ones."""
+    return trials.filter(col("artefact").eq_missing(pl.lit(kind)))
 
 
 def _save(figure, path: Path) -> None:

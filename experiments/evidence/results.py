@@ -1,228 +1,216 @@
-"""From scored scans to the figures of `evidence.json`."""
+"""From the table of trials to the figures of `evidence.json`."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import polars as pl
+from polars import col
 
 from experiments.evidence.intervals import auc, bootstrap, mean, spearman
-from experiments.evidence.measurements import Row
 from qc_jax.models import Model
 from qc_jax.scoring.answer import CLEAN
 from qc_jax.scoring.calibration import MIXED
 
-MEASURES: dict[str, tuple[Callable[[Row], float], int]] = {
-    "ours": (lambda row: row.expected_dice, -1),
-    "predicted_dice": (lambda row: row.predicted_dice, -1),
-    "total_variance": (lambda row: float(row.scores.sum()), 1),
-    "scaled_entropy": (lambda row: row.entropy, 1),
-    "softmax_entropy": (lambda row: row.softmax_entropy, 1),
-    "snr": (lambda row: row.snr, -1),
-    "cnr": (lambda row: row.cnr, -1),
-    "efc": (lambda row: row.efc, 1),
+MEASURES: dict[str, pl.Expr] = {
+    "ours": -col("expected_dice"),
+    "predicted_dice": -col("predicted_dice"),
+    "total_variance": pl.sum_horizontal(pl.selectors.starts_with("score ")),
+    "scaled_entropy": col("entropy"),
+    "softmax_entropy": col("softmax_entropy"),
+    "snr": -col("snr"),
+    "cnr": -col("cnr"),
+    "efc": col("efc"),
 }
-"""What is compared with Dice, and its sign: 1 where more means worse."""
+"""What is compared with Dice, larger is worse."""
+_IS_CLEAN = col("artefact").is_null()
+_SCAN = ("subject", "draw")
 
 
-def decoupling(rows: Sequence[Row], names: Sequence[str], sources: Sequence[str]) -> dict[str, Any]:
+def over_subjects(
+    trials: pl.DataFrame, statistic: Callable[..., float], *columns: pl.Expr
+) -> dict[str, Any]:
+    """An entry of `intervals.bootstrap`: the statistic of these columns of the table."""
+    values = [trials.select(column).to_series().to_numpy() for column in columns]
+    return bootstrap(statistic, trials["subject"].to_list(), *values)
+
+
+def beside_clean(trials: pl.DataFrame) -> pl.DataFrame:
+    """The table with every column of the clean version of the same scan as `NAME of clean`."""
+    clean = trials.filter(_IS_CLEAN)
+    return trials.join(clean, on=_SCAN, how="left", suffix=" of clean", maintain_order="left")
+
+
+def _severe(source: str) -> pl.Expr:
+    """One artefact alone, in the upper half of its severities."""
+    return (col("artefact") == source) & (col(f"fraction {source}") >= 0.5)
+
+
+def decoupling(
+    trials: pl.DataFrame, names: Sequence[str], sources: Sequence[str]
+) -> dict[str, Any]:
     """AUC of each channel for each artefact: upper half of the severities against clean scans."""
-    table = {}
-    for artefact in sources:
-        chosen = [*_clean(rows).values(), *_severe(rows, artefact)]
-        subjects = [row.subject for row in chosen]
-        bad = [row.artefact is not None for row in chosen]
-        table[artefact] = {
-            name: bootstrap(auc, subjects, bad, [row.scores[channel] for row in chosen])
-            for channel, name in enumerate(names)
+    return {
+        artefact: {
+            name: over_subjects(
+                trials.filter(_IS_CLEAN | _severe(artefact)),
+                auc,
+                ~_IS_CLEAN,
+                col(f"score {name}"),
+            )
+            for name in names
         }
-    return table
+        for artefact in sources
+    }
 
 
-def change(rows: Sequence[Row], names: Sequence[str], sources: Sequence[str]) -> dict[str, Any]:
+def change(trials: pl.DataFrame, names: Sequence[str], sources: Sequence[str]) -> dict[str, Any]:
     """How many times the clean score of the same subject and contrast each score is, geometric
     mean over the upper half of the severities: what AUC, which counts any shift, does not say."""
-    clean = _clean(rows)
-    table = {}
-    for artefact in sources:
-        chosen = _severe(rows, artefact)
-        logs = np.log([row.scores / clean[row.subject, row.draw].scores for row in chosen])
-        table[artefact] = {
-            name: bootstrap(
-                lambda x: float(np.exp(np.mean(x))), [row.subject for row in chosen], logs[:, i]
+    paired = beside_clean(trials)
+    return {
+        artefact: {
+            name: over_subjects(
+                paired.filter(_severe(artefact)),
+                lambda logs: float(np.exp(np.mean(logs))),
+                (col(f"score {name}") / col(f"score {name} of clean")).log(),
             )
-            for i, name in enumerate(names)
+            for name in names
         }
-    return table
+        for artefact in sources
+    }
 
 
-def detection(rows: Sequence[Row], sources: Sequence[str]) -> dict[str, Any]:
+def detection(trials: pl.DataFrame, sources: Sequence[str]) -> dict[str, Any]:
     """Share of scans whose score lies above 95 % of the model's clean reference scans, for each
     artefact (upper half of the severities) and clean scans, source by source."""
-    table = {}
-    for artefact in (CLEAN, *sources):
-        chosen = _severe(rows, artefact) if artefact != CLEAN else list(_clean(rows).values())
-        table[artefact] = {
-            source: bootstrap(
+    return {
+        artefact: {
+            source: over_subjects(
+                trials.filter(_IS_CLEAN if artefact == CLEAN else _severe(artefact)),
                 mean,
-                [row.subject for row in chosen],
-                [row.percentiles[source] > 95 for row in chosen],
+                col(f"percentile {source}") > 95,
             )
             for source in sources
         }
-    return table
+        for artefact in (CLEAN, *sources)
+    }
 
 
-def cause(rows: Sequence[Row], sources: Sequence[str]) -> dict[str, Any]:
+def cause(trials: pl.DataFrame, sources: Sequence[str]) -> dict[str, Any]:
     """Share of scans whose likeliest cause is the artefact put in, at any severity."""
-    found = {}
-    for kind in ("all", CLEAN, *sources):
-        chosen = [
-            row for row in rows if row.artefact != MIXED and kind in ("all", row.artefact or CLEAN)
-        ]
-        found[kind] = bootstrap(
-            mean,
-            [row.subject for row in chosen],
-            [row.cause == (row.artefact or CLEAN) for row in chosen],
+    true = col("artefact").fill_null(CLEAN)
+    single = trials.filter(true != MIXED)
+    return {
+        kind: over_subjects(
+            single if kind == "all" else single.filter(true == kind), mean, col("cause") == true
         )
-    return found
+        for kind in ("all", CLEAN, *sources)
+    }
 
 
-def severity(rows: Sequence[Row], sources: Sequence[str]) -> dict[str, Any]:
+def severity(trials: pl.DataFrame, sources: Sequence[str]) -> dict[str, Any]:
     """Rank correlation of each source's score with the severity put in."""
-    found = {}
-    for channel, source in enumerate(sources, 1):
-        chosen = [row for row in rows if row.artefact == source]
-        found[source] = bootstrap(
-            spearman,
-            [row.subject for row in chosen],
-            [row.fractions[source] for row in chosen],
-            [row.scores[channel] for row in chosen],
+    return {
+        source: over_subjects(
+            trials.filter(artefact=source), spearman, col(f"fraction {source}"), _score(source)
         )
-    return found
+        for source in sources
+    }
 
 
-def mixtures(rows: Sequence[Row], sources: Sequence[str]) -> dict[str, Any]:
+def mixtures(trials: pl.DataFrame, sources: Sequence[str]) -> dict[str, Any]:
     """AUC of each source's score for its presence (upper half) in scans with several artefacts."""
-    found = {}
-    for channel, source in enumerate(sources, 1):
-        chosen = [
-            row
-            for row in rows
-            if row.artefact == MIXED
-            and (source not in row.fractions or row.fractions[source] >= 0.5)
-        ]
-        found[source] = bootstrap(
+    mixed = trials.filter(artefact=MIXED)
+    return {
+        source: over_subjects(
+            mixed.filter(_absent(source) | (col(f"fraction {source}") >= 0.5)),
             auc,
-            [row.subject for row in chosen],
-            [source in row.fractions for row in chosen],
-            [row.scores[channel] for row in chosen],
+            ~_absent(source),
+            _score(source),
         )
-    return found
+        for source in sources
+    }
 
 
-def quality(rows: Sequence[Row]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _score(name: str) -> pl.Expr:
+    return col(f"score {name}")
+
+
+def _absent(source: str) -> pl.Expr:
+    return col(f"fraction {source}").is_null()
+
+
+def quality(trials: pl.DataFrame) -> tuple[dict[str, Any], dict[str, Any]]:
     """Rank correlation with the Dice reached, of each measure turned so that more means worse.
 
     Returns:
       Pooled over subjects, and within subjects: changes against the clean scan of the same subject
       and contrast.
     """
-    clean = _clean(rows)
-    bad = [row for row in rows if row.artefact is not None]
-    pooled, within = {}, {}
-    for name, (measure, sign) in MEASURES.items():
-        pooled[name] = bootstrap(
-            spearman,
-            [row.subject for row in rows],
-            [sign * measure(row) for row in rows],
-            [row.dice for row in rows],
-        )
-        references = [clean[row.subject, row.draw] for row in bad]
-        within[name] = bootstrap(
-            spearman,
-            [row.subject for row in bad],
-            [sign * (measure(r) - measure(c)) for r, c in zip(bad, references, strict=True)],
-            [r.dice - c.dice for r, c in zip(bad, references, strict=True)],
-        )
+    judged = beside_clean(trials.with_columns(**MEASURES))
+    bad = judged.filter(~_IS_CLEAN)
+    pooled = {name: over_subjects(judged, spearman, col(name), col("dice")) for name in MEASURES}
+    within = {
+        name: over_subjects(bad, spearman, _change(name), _change("dice")) for name in MEASURES
+    }
     return pooled, within
 
 
-def coverage(rows: Sequence[Row], scale: float) -> dict[str, Any]:
+def _change(name: str) -> pl.Expr:
+    return col(name) - col(f"{name} of clean")
+
+
+def coverage(trials: pl.DataFrame, scale: float) -> dict[str, Any]:
     """Share of the volumes within one standard deviation of the clean scan's, by the error bar
     before and after calibration on other subjects; for each artefact as well."""
-    clean = _clean(rows)
-    bad = [row for row in rows if row.artefact is not None]
+    bad = trials.filter(~_IS_CLEAN)
+    error = (col("volume") - col("clean_volume")).abs()
 
-    def share(chosen, factor):
-        inside = [
-            abs(row.volume - clean[row.subject, row.draw].volume) <= factor * row.volume_uncertainty
-            for row in chosen
-        ]
-        return bootstrap(mean, [row.subject for row in chosen], inside)
+    def share(chosen: pl.DataFrame, factor: float) -> dict[str, Any]:
+        return over_subjects(chosen, mean, error <= factor * col("volume_uncertainty"))
 
-    kinds = sorted({row.artefact for row in bad})
     return {
         "before": share(bad, 1.0),
         "after": share(bad, scale),
         "by_artefact": {
-            kind: share([row for row in bad if row.artefact == kind], scale) for kind in kinds
+            kind: share(bad.filter(artefact=kind), scale)
+            for kind in sorted(bad["artefact"].unique())
         },
     }
 
 
-def in_place(rows: Sequence[Row], sources: Sequence[str]) -> dict[str, Any]:
+def in_place(trials: pl.DataFrame, sources: Sequence[str]) -> dict[str, Any]:
     """Own variance near the border of the true grey matter over that of the whole head."""
-    found = {}
-    for channel, source in enumerate(sources, 1):
-        chosen = _severe(rows, source)
-        found[source] = bootstrap(
-            mean,
-            [row.subject for row in chosen],
-            [row.border[channel] / row.scores[channel] for row in chosen],
+    return {
+        source: over_subjects(
+            trials.filter(_severe(source)), mean, col(f"border {source}") / _score(source)
         )
-    return found
+        for source in sources
+    }
 
 
-def _clean(rows: Sequence[Row]) -> dict[tuple[str, int], Row]:
-    """The clean scan of each subject and contrast."""
-    return {(row.subject, row.draw): row for row in rows if row.artefact is None}
-
-
-def _severe(rows: Sequence[Row], artefact: str) -> list[Row]:
-    """Scans with one artefact, in the upper half of its severities."""
-    return [row for row in rows if row.artefact == artefact and row.fractions[artefact] >= 0.5]
-
-
-def known_limit(rows: Sequence[Row]) -> dict[str, Any]:
+def known_limit(trials: pl.DataFrame) -> dict[str, Any]:
     """Rank correlation of the task variance with the severity of noise: it falls in heavy noise."""
-    chosen = [row for row in rows if row.artefact == "noise"]
-    return bootstrap(
-        spearman,
-        [row.subject for row in chosen],
-        [row.fractions["noise"] for row in chosen],
-        [row.scores[0] for row in chosen],
-    )
+    noisy = trials.filter(artefact="noise")
+    return over_subjects(noisy, spearman, col("fraction noise"), _score("task"))
 
 
-def all_results(rows: Sequence[Row], model: Model) -> dict[str, Any]:
+def all_results(trials: pl.DataFrame, model: Model) -> dict[str, Any]:
     """Everything that `evidence.json` holds of the simulated scans."""
     sources = model.description.sources
-    pooled, within = quality(rows)
+    pooled, within = quality(trials)
     return {
-        "decoupling": decoupling(rows, ["task", *sources], sources),
-        "change": change(rows, ["task", *sources], sources),
-        "detected": detection(rows, sources),
-        "cause": cause(rows, sources),
-        "severity_spearman": severity(rows, sources),
-        "mixtures": mixtures(rows, sources),
+        "decoupling": decoupling(trials, ["task", *sources], sources),
+        "change": change(trials, ["task", *sources], sources),
+        "detected": detection(trials, sources),
+        "cause": cause(trials, sources),
+        "severity_spearman": severity(trials, sources),
+        "mixtures": mixtures(trials, sources),
         "quality_spearman": pooled,
         "quality_spearman_within": within,
-        "coverage": coverage(rows, model.calibration["volume"]["scale"]),
-        "border_ratio": in_place(rows, sources),
-        "task_variance_over_noise": known_limit(rows),
-        "dice_clean": bootstrap(
-            mean,
-            [row.subject for row in rows if row.artefact is None],
-            [row.dice for row in rows if row.artefact is None],
-        ),
+        "coverage": coverage(trials, model.calibration["volume"]["scale"]),
+        "border_ratio": in_place(trials, sources),
+        "task_variance_over_noise": known_limit(trials),
+        "dice_clean": over_subjects(trials.filter(_IS_CLEAN), mean, col("dice")),
     }

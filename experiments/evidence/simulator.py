@@ -1,44 +1,30 @@
 """The same weights on artefacts of another simulator: TorchIO, at ten severities."""
 
-import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
+from polars import col
 
-from experiments import kept
-from experiments.evidence.intervals import bootstrap, spearman, youden
-from experiments.evidence.measurements import randomness_of
+from experiments import trials
+from experiments.evidence.intervals import spearman, youden
+from experiments.evidence.results import over_subjects
+from experiments.trials import Version
 from qc_jax import data
 from qc_jax.models import Model
-from qc_jax.scoring.scan import measure, on_grid
+from qc_jax.scoring.scan import on_grid
 
 SEVERITIES = np.linspace(0.1, 1.0, 10)
-CHANNELS = {
-    "blur": "blur",
-    "ghosting": "ghosting",
-    "motion": "motion",
-    "noise": "noise",
-    "spike": "spike",
-}
-"""TorchIO's artefact and the source that has to answer."""
+ARTEFACTS = ("blur", "ghosting", "motion", "noise", "spike")
+"""TorchIO's, each with the name of the source that has to answer."""
 
 
-def transform(artefact: str, severity: float):
-    """TorchIO's transform at 0 to 1: the ends are mild and severe to the eye."""
-    import torchio
-
-    return {
-        "blur": lambda: torchio.RandomBlur(std=(4 * severity,) * 2),
-        "ghosting": lambda: torchio.RandomGhosting(intensity=(2 * severity,) * 2),
-        "motion": lambda: torchio.RandomMotion(
-            degrees=(10 * severity,) * 2, translation=(10 * severity,) * 2
-        ),
-        "noise": lambda: torchio.RandomNoise(std=(0.3 * severity,) * 2),
-        "spike": lambda: torchio.RandomSpike(intensity=(3 * severity,) * 2),
-    }[artefact]()
+def number_of_versions(model: Model) -> int:
+    """Of a scan: clean, and with each artefact that the model has a source for, by severity."""
+    return 1 + len(_known(model)) * len(SEVERITIES)
 
 
 def torchio_results(
@@ -51,83 +37,63 @@ def torchio_results(
 ) -> dict[str, Any]:
     """Youden's index of the own source's score at each severity, and its rank correlation.
 
-    What was measured is kept in a folder, see `kept.folder_for`.
+    The trials are kept in a folder, see `kept.folder_for`.
     """
-    names = ("task", *model.description.sources)
-    clean, found = [], {name: [] for name in CHANNELS if name in names}
-    for subject in subjects:
-        for draw in range(draws):
-            known_by = f"torchio-{subject.name}-{draw}"
-            image = subject.draw(randomness_of(subject.name, draw, seed)[1])
-            of_clean = kept.load_or_make(folder, known_by, lambda i=image: _scores(model, i))
-            clean.append((subject.name, of_clean))
-            advance(1)
-            for artefact, rows in found.items():
+    sources = _known(model)
 
-                def make(image=image, artefact=artefact, known_by=known_by):
-                    seed_of_all = zlib.crc32(f"{seed} {known_by} {artefact}".encode())
-                    return [_scores(model, bad) for bad in _spoilt(image, artefact, seed_of_all)]
+    def versions(subject: data.Subject, draw: int) -> Iterator[Version]:
+        return torchio_versions(subject, draw, sources, seed, model.description.voxel_size)
 
-                scores = kept.load_or_make(folder, f"{known_by}-{artefact}", make)
-                severities = SEVERITIES.tolist()
-                rows += [(subject.name, *at) for at in zip(severities, scores, strict=True)]
-                advance(len(scores))
-    results = {}
-    for artefact, rows in found.items():
-        channel = names.index(CHANNELS[artefact])
-        own = [(name, score[channel]) for name, score in clean]
-        results[artefact] = {
-            "spearman": bootstrap(
-                spearman,
-                [name for name, _, _ in rows],
-                [severity for _, severity, _ in rows],
-                [score[channel] for _, _, score in rows],
-            ),
+    rows = trials.simulated(model, subjects, draws, versions, folder / "torchio", advance)
+    return of_table(trials.table(rows, ("task", *model.description.sources)), sources)
+
+
+def of_table(table: pl.DataFrame, sources: Sequence[str]) -> dict[str, Any]:
+    """The figures of each artefact, from the table of the trials."""
+    clean, results = col("artefact").is_null(), {}
+    for source in sources:
+        own, severity = col(f"score {source}"), col(f"fraction {source}")
+        spoilt = table.filter(artefact=source)
+        results[source] = {
+            "spearman": over_subjects(spoilt, spearman, severity, own),
             "youden": [
-                {"severity": float(at)}
-                | bootstrap(
+                {"severity": at}
+                | over_subjects(
+                    table.filter(clean | ((col("artefact") == source) & (severity == at))),
                     youden,
-                    [n for n, _ in own] + [n for n, s, _ in rows if s == at],
-                    [False] * len(own) + [True for _, s, _ in rows if s == at],
-                    [v for _, v in own] + [score[channel] for _, s, score in rows if s == at],
+                    ~clean,
+                    own,
                 )
-                for at in SEVERITIES
+                for at in SEVERITIES.tolist()
             ],
         }
     return results
 
 
-def _spoilt(image: np.ndarray, artefact: str, seed: int) -> Iterator[np.ndarray]:
-    """The image with TorchIO's artefact at each of the severities."""
-    seed_with(seed)
-    for severity in SEVERITIES:
-        bad = spoilt(image, artefact, severity)
-        yield bad / bad.max()
+def torchio_versions(
+    subject: data.Subject, draw: int, artefacts: Sequence[str], seed: int, voxel_size: float
+) -> Iterator[Version]:
+    """A scan of a head, and with each artefact at each of the severities.
 
-
-def seed_with(seed: int) -> None:
-    """Everything random of TorchIO follows from it."""
-    import torch
-
-    torch.manual_seed(seed)
-
-
-def spoilt(
-    image: np.ndarray, artefact: str, severity: float, affine: np.ndarray | None = None
-) -> np.ndarray:
-    """An image `(X, Y, Z)`, about 1 where it is bright, with TorchIO's artefact; not negative.
-
-    Lengths are in mm where the affine, `(4, 4)`, is given, in voxels otherwise.
+    Args:
+      subject: the head.
+      draw: which scan of it.
+      artefacts: some of `ARTEFACTS`.
+      seed: of everything random.
+      voxel_size: edge in mm.
     """
-    import torch
-    import torchio
+    from experiments.evidence import torchio_artefacts  # which needs what nothing else does
 
-    tensor = torchio.ScalarImage(tensor=torch.tensor(image)[None], affine=affine)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the peer
-        return np.maximum(transform(artefact, severity)(tensor).data[0].numpy(), 0)
+    clean = subject.draw(trials.randomness_of(subject.name, draw, seed)[1])
+    yield Version(None, {}, clean, on_grid(clean, voxel_size))
+    for artefact in artefacts:
+        text = f"{seed} torchio-{subject.name}-{draw} {artefact}"
+        torchio_artefacts.seed_with(zlib.crc32(text.encode()))
+        for severity in SEVERITIES.tolist():
+            bad = torchio_artefacts.spoilt(clean, artefact, severity)
+            image = (bad / bad.max()).astype(np.float32)
+            yield Version(artefact, {artefact: severity}, image, on_grid(image, voxel_size))
 
 
-def _scores(model: Model, image: np.ndarray) -> list[float]:
-    conformed = on_grid(image.astype(np.float32), model.description.voxel_size)
-    return measure(model, conformed).scores.tolist()
+def _known(model: Model) -> list[str]:
+    return [artefact for artefact in ARTEFACTS if artefact in model.description.sources]

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.evidence import simulator
 from experiments.real_heads import heads, uncovered
 from experiments.real_heads.heads import Head
 from experiments.real_heads.plan import Version
@@ -67,11 +66,14 @@ def make(head: Head, version: Version, seed: int) -> Made:
         spoil = uncovered.FUNCTIONS[version.kind]
         return Made(spoil(rng, head.image, head.voxel_size, version.fraction), head.affine)
     if version.group == "torchio":
+        from experiments.evidence import torchio_artefacts  # which needs what nothing else does
+
         top = max(float(np.percentile(head.image, _BRIGHT)), float(np.finfo(np.float32).tiny))
-        simulator.seed_with(int(rng.integers(2**31)))
+        torchio_artefacts.seed_with(int(rng.integers(2**31)))
         image = head.image / top
         return Made(
-            simulator.spoilt(image, version.kind, version.fraction, head.affine), head.affine
+            torchio_artefacts.spoilt(image, version.kind, version.fraction, head.affine),
+            head.affine,
         )
     return acquired(rng, head, version)
 

@@ -14,6 +14,7 @@ from experiments.evidence.intervals import auc
 from experiments.real_heads import heads, making
 from experiments.real_heads.heads import Head
 from experiments.real_heads.plan import Version
+from experiments.trials import Trial, trial_of
 from qc_jax.models import Model
 from qc_jax.scoring import calibration
 from qc_jax.scoring.answer import CLEAN
@@ -98,32 +99,25 @@ class Row:
 
 
 @dataclasses.dataclass(frozen=True)
-class Seen:
+class Seen(Trial):
     """What is kept of a version: all that does not depend on the calibration, so that another one
     of the same weights is judged without scoring again.
 
+    Both Dice coefficients are judged on the grid of the file.
+
     Attributes:
-      details, kept_dice, dice, volume, clean_volume, own_auc, total_auc: see `Row`.
-      scores, local_scores, expected_dice, volume_uncertainty: see `scan.Measurement`.
+      details, own_auc, total_auc: see `Row`.
       doubts: see `doubts.doubts`.
       copies: fields of `copies.Copy`.
       spikes: fields of `spikes.Spike`.
     """
 
-    scores: list[float]
-    local_scores: list[float]
-    expected_dice: float
-    volume: float
-    volume_uncertainty: float
     doubts: list[str]
     copies: list[dict[str, Any]]
-    spikes: list[dict[str, Any]]
     details: dict[str, Any]
-    dice: float | None
-    kept_dice: float
-    clean_volume: float
     own_auc: float | None = None
     total_auc: float | None = None
+    spikes: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
 
 class Scored(NamedTuple):
@@ -213,20 +207,14 @@ def _seen(
         channel = 1 + model.description.sources.index(version.cause)
         areas = _areas(scored, made.region, made.affine, channel)
     seen = signs(*scored)
-    measured = scored.measurement
+    reached = None if head.grey_matter is None else dice(found, head.grey_matter)
+    trial = trial_of(scored.measurement, of_clean.measurement, reached, dice(found, reference))
     return Seen(
-        scores=measured.scores.tolist(),
-        local_scores=measured.local_scores.tolist(),
-        expected_dice=float(measured.expected_dice),
-        volume=float(measured.volume),
-        volume_uncertainty=float(measured.volume_uncertainty),
+        **dataclasses.asdict(trial),
         doubts=list(seen.doubts),
         copies=[dataclasses.asdict(copy) for copy in seen.copies],
         spikes=[dataclasses.asdict(spike) for spike in seen.k_space.spikes],
         details=made.details or {},
-        dice=None if head.grey_matter is None else dice(found, head.grey_matter),
-        kept_dice=dice(found, reference),
-        clean_volume=float(of_clean.measurement.volume),
         **areas,
     )
 

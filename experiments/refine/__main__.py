@@ -122,15 +122,15 @@ def refine(arguments: Arguments) -> None:
         )
     scans = track(range(arguments.validation_draws), "calibration", console=console)
     digest = hashlib.sha256(b"".join(leaf.tobytes() for leaf in jax.tree.leaves(student)))
-    said = kept.folder_for(
-        arguments.work_dir / "said",
+    tried = kept.folder_for(
+        arguments.work_dir / "trials",
         (),
         model.sha256,
         digest.hexdigest(),
         folders["validation"].name,
     )
     known = calibrate.fit(
-        trained, functools.partial(draw, "validation"), groups["validation"], scans, said
+        trained, functools.partial(draw, "validation"), groups["validation"], scans, tried
     )
     written = save_model(arguments.output, description, params, facts, known)
     print(f"{written.path}: SHA-256 {written.sha256}")

@@ -7,16 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from experiments import kept
+from experiments import trials
 from experiments.acquired import Draw, Head
-from qc_jax import scoring
+from experiments.trials import Row, Version
 from qc_jax.data import names
 from qc_jax.models import Model
 from qc_jax.native import OnGrid
 from qc_jax.scoring import calibration
 from qc_jax.scoring.calibration import MIXED, KnownScan
 from qc_jax.scoring.conform import Conformed
-from qc_jax.scoring.scan import Measurement, measure
 
 
 def fit(
@@ -33,17 +32,17 @@ def fit(
       draw: the draw of a number.
       heads: who take turns in the draws.
       numbers: of the draws.
-      folder: where what the model says of them is kept; that of this model and these draws.
+      folder: where the trials are kept; that of this model and these draws.
     """
     draws = []
     for number in numbers:
         name = heads[number % len(heads)].name
 
-        def make(number=number, name=name) -> list[dict[str, Any]]:
-            return [_plain(scan) for scan in known_scans(model, draw(number), name)]
+        def make(number: int = number, name: str = name) -> Iterator[Row]:
+            return rows_of_draw(model, draw(number), name, number)
 
-        found = kept.load_or_make(folder, f"{number:04d}", make)
-        draws.append([_known_scan(fields) for fields in found])
+        rows = trials.load_or_make(folder, f"{number:04d}", Row, make)
+        draws.append([trials.known_scan(row) for row in rows])
     return calibration.fit(with_dice_of_real_scans(draws), model.description.sources)
 
 
@@ -81,45 +80,27 @@ _LEAST = 0.05
 """Dice coefficient below which nothing is left to learn from."""
 
 
-_ARRAYS = ("scores", "local_scores")
-
-
-def _plain(scan: KnownScan) -> dict[str, Any]:
-    arrays = {name: getattr(scan, name).tolist() for name in _ARRAYS}
-    return dataclasses.asdict(scan) | arrays
-
-
-def _known_scan(fields: dict[str, Any]) -> KnownScan:
-    return KnownScan(**(fields | {name: np.array(fields[name]) for name in _ARRAYS}))
-
-
-def known_scans(model: Model, draw: Draw, head: str) -> Iterator[KnownScan]:
-    """Every version of a draw.
+def rows_of_draw(model: Model, draw: Draw, head: str, number: int = 0) -> Iterator[Row]:
+    """The trials of every version of a draw.
 
     Args:
       model: to score with.
       draw: of scans.
       head: name of who was scanned.
+      number: of the draw.
     """
     truth = draw.grey_matter > 127 if draw.grey_matter.any() else None
-    clean: Measurement | None = None
-    for version, inside in enumerate(np.isfinite(draw.present)):
-        found = measure(model, conformed(draw, version, model.description.voxel_size))
-        clean = clean or found
-        causes = [model.description.sources[i] for i in np.flatnonzero(inside)]
-        yield KnownScan(
-            subject=names.person_of(head),
-            artefact=MIXED if len(causes) > 1 else causes[0] if causes else None,
-            fraction=float(np.nanmax(draw.present[version], initial=0.0)),
-            scores=found.scores,
-            local_scores=found.local_scores,
-            expected_dice=found.expected_dice,
-            dice=float("nan") if truth is None else scoring.dice(found.grey_matter, truth),
-            kept=scoring.dice(found.grey_matter, clean.grey_matter),
-            volume=found.volume,
-            clean_volume=clean.volume,
-            volume_uncertainty=found.volume_uncertainty,
-        )
+    versions = versions_of(draw, model.description.sources, model.description.voxel_size)
+    return trials.rows_of(model, names.person_of(head), number, versions, truth)
+
+
+def versions_of(draw: Draw, sources: Sequence[str], voxel_size: float) -> Iterator[Version]:
+    """The versions of a draw, the clean one first."""
+    for version, present in enumerate(draw.present):
+        inside = {sources[i]: float(present[i]) for i in np.flatnonzero(np.isfinite(present))}
+        artefact = MIXED if len(inside) > 1 else next(iter(inside), None)
+        seen = conformed(draw, version, voxel_size)
+        yield Version(artefact, inside, seen.image, seen)
 
 
 def conformed(draw: Draw, version: int, voxel_size: float) -> Conformed:

@@ -13,12 +13,12 @@ Fold-over is no severity here but a field of view too small: see `fold_over.narr
 import dataclasses
 import functools
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
-import chex
 import jax
 import jax.numpy as jnp
 
+from qc_jax.arrays import Array, CoilKSpace, Float, Image, Key, Number, Real, Triple
 from qc_jax.augment import fold_over, local, poses, sampling, scanner
 from qc_jax.augment.protocol import Protocol
 from qc_jax.augment.sampling import Encoding
@@ -50,7 +50,7 @@ class Kind:
     unit: str
     looks: str
 
-    def severity(self, fraction: jax.Array | float) -> jax.Array | float:
+    def severity(self, fraction: Number) -> Number:
         """The severity at `fraction` of the way from mild (0) to severe (1)."""
         return self.mild + fraction * (self.severe - self.mild)
 
@@ -91,14 +91,14 @@ def kind_called(name: str) -> Kind:
 
 
 def acquire(
-    key: jax.Array,
-    image: chex.Array,
-    voxel_size: Sequence[float],
+    key: Key,
+    image: Real[Array, "X Y Z"],
+    voxel_size: Triple,
     protocol: Protocol,
-    severities: Mapping[str, jax.Array | float] | None = None,
-    region: jax.Array | None = None,
-    still: jax.Array | None = None,
-) -> jax.Array:
+    severities: Mapping[str, Number] | None = None,
+    region: Float[Array, "S1 S2 S3"] | None = None,
+    still: CoilKSpace | None = None,
+) -> Float[jax.Array, "S1 S2 S3"]:
     """Scans a head.
 
     Args:
@@ -145,7 +145,7 @@ def acquire(
     )
 
 
-def lying_still(image: chex.Array, voxel_size: Sequence[float], protocol: Protocol) -> jax.Array:
+def lying_still(image: Real[Array, "X Y Z"], voxel_size: Triple, protocol: Protocol) -> CoilKSpace:
     """`(C, X, Y, Z)` complex64, the k-space of a head without noise or artefacts; see `acquire`."""
     encoding = sampling.encoding(protocol, image.shape, voxel_size)
     return _sample(jnp.asarray(image, jnp.float32), encoding.along)
@@ -204,11 +204,11 @@ def _k_space(key, image, voxel_size, encoding, snr_db, severities, still, plan) 
     return k_space
 
 
-def to_integers(image: jax.Array, largest: jax.Array | float) -> jax.Array:
+def to_integers(image: Image, largest: Number) -> Image:
     """Whole numbers from 0 to `largest` in proportion to an image; as it is where that is 0."""
     brightest = jnp.maximum(jnp.max(image), jnp.finfo(image.dtype).tiny)
     return jnp.where(largest > 0, jnp.rint(image * (largest / brightest)), image)
 
 
-def _key_of(key: jax.Array, name: str) -> jax.Array:
+def _key_of(key: Key, name: str) -> Key:
     return jax.random.fold_in(key, zlib.crc32(name.encode()))

@@ -15,11 +15,12 @@ Journal of Roentgenology 151, 1988.
 import jax
 import jax.numpy as jnp
 
+from qc_jax.arrays import Axis, Key, KSpace, Number
 from qc_jax.augment.kspace import filter_lines
 from qc_jax.augment.source import Source
 
 
-def low_pass(k_space: jax.Array, axis: jax.Array | int, ratio: jax.Array | float) -> jax.Array:
+def low_pass(k_space: KSpace, axis: Axis, ratio: Number) -> KSpace:
     """Truncates k-space along one axis, as an acquisition of lower resolution.
 
     Args:
@@ -42,7 +43,7 @@ def low_pass(k_space: jax.Array, axis: jax.Array | int, ratio: jax.Array | float
     )
 
 
-def blur(key: jax.Array, k_space: jax.Array, severity: jax.Array) -> jax.Array:
+def blur(key: Key, k_space: KSpace, severity: Number) -> KSpace:
     """Down-sampling by the ratio `severity` along a random axis."""
     return low_pass(k_space, jax.random.randint(key, (), 0, 3), severity)
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qc_jax.arrays import Array, CoilKSpace, Complex, Float, Key, Number
 from qc_jax.augment import kspace
 from qc_jax.augment.noise import complex_normal
 from qc_jax.augment.protocol import Protocol
@@ -21,7 +22,9 @@ phase over it."""
 _SIZE = 256.0
 
 
-def profiles(protocol: Protocol, axis: int, position: np.ndarray) -> np.ndarray:
+def profiles(
+    protocol: Protocol, axis: int, position: Float[np.ndarray, "M"]
+) -> Complex[np.ndarray, "C M"]:
     """`(C, N)` complex, what one axis contributes to each coil's sensitivity and to the phase.
 
     A coil sees a Gaussian around its place on a ring about the head, with a linear phase, which is
@@ -48,7 +51,7 @@ def profiles(protocol: Protocol, axis: int, position: np.ndarray) -> np.ndarray:
     return scale * np.exp(-0.5 * np.square(far) + turn) * phase
 
 
-def mixing(protocol: Protocol) -> np.ndarray:
+def mixing(protocol: Protocol) -> Float[np.ndarray, "C C"]:
     """`(C, C)` lower triangular L, where L L^T is the correlation of the coils' noise: that of
     neighbours on the ring, and its powers further away."""
     number = protocol.coils
@@ -58,11 +61,11 @@ def mixing(protocol: Protocol) -> np.ndarray:
 
 
 def add_noise(
-    k_space: jax.Array,
-    normal: jax.Array,
-    snr_db: jax.Array | float,
-    mixing: jax.Array | np.ndarray,
-) -> jax.Array:
+    k_space: CoilKSpace,
+    normal: CoilKSpace,
+    snr_db: Number,
+    mixing: Float[Array, "C C"],
+) -> CoilKSpace:
     """Adds complex Gaussian noise of equal variance at every sample, correlated between coils.
 
     Args:
@@ -79,17 +82,19 @@ def add_noise(
 
 
 def noise(
-    key: jax.Array,
-    k_space: jax.Array,
-    severity: jax.Array | float,
-    mixing: jax.Array | np.ndarray,
-) -> jax.Array:
+    key: Key,
+    k_space: CoilKSpace,
+    severity: Number,
+    mixing: Float[Array, "C C"],
+) -> CoilKSpace:
     """Noise at an SNR of `severity` dB in every coil."""
     normal = complex_normal(key, (k_space.shape[0] * k_space.shape[1], *k_space.shape[2:]))
     return add_noise(k_space, normal.reshape(k_space.shape), severity, mixing)
 
 
-def leave_residue(k_space: jax.Array, axis: int, weights: Sequence[float] | jax.Array) -> jax.Array:
+def leave_residue(
+    k_space: CoilKSpace, axis: int, weights: Sequence[float] | Float[Array, "C"]
+) -> CoilKSpace:
     """What parallel imaging of every other line leaves: a faint copy half a field of view away.
 
     The lines that were not sampled are made of those that were (SENSE, GRAPPA); made too weak, by a

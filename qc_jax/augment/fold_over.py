@@ -6,11 +6,10 @@ the readout a filter keeps it out.
 """
 
 import dataclasses
-from collections.abc import Sequence
 
-import chex
 import numpy as np
 
+from qc_jax.arrays import Array, Float, Real, Triple
 from qc_jax.augment.protocol import Protocol
 from qc_jax.errors import ConfigError
 
@@ -18,7 +17,7 @@ _IN_HEAD = 0.1
 """Share of the brightest intensity, by the 99th percentile, that counts as head."""
 
 
-def head_box(image: chex.Array, voxel_size: Sequence[float]) -> np.ndarray:
+def head_box(image: Real[Array, "X Y Z"], voxel_size: Triple) -> Float[np.ndarray, "2 3"]:
     """`(2, 3)` mm from the centre of the image, the corners of a box around the head.
 
     Args:
@@ -41,7 +40,7 @@ def head_box(image: chex.Array, voxel_size: Sequence[float]) -> np.ndarray:
     return np.stack(corners, axis=-1)
 
 
-def check_inside(protocol: Protocol, box: np.ndarray) -> None:
+def check_inside(protocol: Protocol, box: Float[np.ndarray, "2 3"]) -> None:
     """Raises ConfigError for a head outside the field of view; a part of it may be."""
     for axis, name in enumerate("xyz"):
         low, high = (
@@ -55,7 +54,7 @@ def check_inside(protocol: Protocol, box: np.ndarray) -> None:
 
 
 def narrow(
-    protocol: Protocol, box: np.ndarray, axis: int, share: float, side: float = 0.0
+    protocol: Protocol, box: Float[np.ndarray, "2 3"], axis: int, share: float, side: float = 0.0
 ) -> Protocol:
     """The protocol with a field of view that lacks room for a part of the head; voxels stay.
 
@@ -88,7 +87,7 @@ def narrow(
 
 
 def random_narrow(
-    rng: np.random.Generator, protocol: Protocol, box: np.ndarray, share: float
+    rng: np.random.Generator, protocol: Protocol, box: Float[np.ndarray, "2 3"], share: float
 ) -> Protocol:
     """As `narrow`, along phase or partition, more or less to one side."""
     axis = int(rng.choice(protocol.encoded))

@@ -15,17 +15,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qc_jax.arrays import Axis, Key, KSpace, Number
 from qc_jax.augment.kspace import filter_lines
 from qc_jax.augment.source import Source
 
 
 def modulate_lines(
-    k_space: jax.Array,
-    axis: jax.Array | int,
-    amplitude: jax.Array | float,
-    period: jax.Array | float,
-    phase: jax.Array | float = 0.0,
-) -> jax.Array:
+    k_space: KSpace,
+    axis: Axis,
+    amplitude: Number,
+    period: Number,
+    phase: Number = 0.0,
+) -> KSpace:
     """Multiplies line k along `axis` by exp(i amplitude sin(2 pi k / period + phase)).
 
     The n-th ghost lies n / period of the field of view away and has the intensity
@@ -54,7 +55,7 @@ def modulate_lines(
     return filter_lines(k_space, axis, transfer)
 
 
-def ghosting(key: jax.Array, k_space: jax.Array, severity: jax.Array) -> jax.Array:
+def ghosting(key: Key, k_space: KSpace, severity: Number) -> KSpace:
     """Modulation of amplitude `severity` along a random axis, every 2 to 8 lines."""
     axis_key, period_key, phase_key = jax.random.split(key, 3)
     axis = jax.random.randint(axis_key, (), 0, 3)

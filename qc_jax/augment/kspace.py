@@ -17,8 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qc_jax.arrays import Axis, Float, Image, ImageLike, KSpace
 
-def to_k_space(image: jax.Array) -> jax.Array:
+
+def to_k_space(image: ImageLike) -> KSpace:
     """`(X, Y, Z)` real image to its k-space, by a real FFT: the other half is its mirror image."""
     chex.assert_rank(image, 3)
     half = jnp.fft.rfftn(image)
@@ -28,7 +30,7 @@ def to_k_space(image: jax.Array) -> jax.Array:
     return jnp.concatenate([half, mirrored], axis=2)
 
 
-def to_image(k_space: jax.Array) -> jax.Array:
+def to_image(k_space: KSpace) -> Image:
     """`(X, Y, Z)` magnitude image, not scaled."""
     image = jnp.fft.ifftn(k_space)
     squared = jnp.real(image) ** 2 + jnp.imag(image) ** 2
@@ -37,8 +39,8 @@ def to_image(k_space: jax.Array) -> jax.Array:
 
 
 def filter_lines(
-    k_space: jax.Array, axis: jax.Array | int, transfer: Callable[[np.ndarray], jax.Array]
-) -> jax.Array:
+    k_space: KSpace, axis: Axis, transfer: Callable[[np.ndarray], jax.Array]
+) -> KSpace:
     """Multiplies the k-space lines along one axis by a transfer function.
 
     Args:
@@ -55,12 +57,12 @@ def filter_lines(
     return (k_space * factor).astype(k_space.dtype)
 
 
-def mean_intensity(k_space: jax.Array) -> jax.Array:
+def mean_intensity(k_space: KSpace) -> Float[jax.Array, ""]:
     """Magnitude of the image's mean, from the zero frequency."""
     return jnp.abs(k_space[0, 0, 0]) / k_space.size
 
 
-def mean_power(k_space: jax.Array) -> jax.Array:
+def mean_power(k_space: KSpace) -> Float[jax.Array, ""]:
     """Mean squared magnitude of the image, by Parseval's theorem."""
     squared = jnp.real(k_space) ** 2 + jnp.imag(k_space) ** 2
     return jnp.sum(squared / k_space.size) / k_space.size

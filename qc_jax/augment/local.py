@@ -9,14 +9,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qc_jax.arrays import Axis, Image, ImageLike, Key, Number
+
 
 def slab(
     shape: Sequence[int],
-    axis: jax.Array | int,
-    low: jax.Array | float,
-    high: jax.Array | float,
-    edge: jax.Array | float,
-) -> jax.Array:
+    axis: Axis,
+    low: Number,
+    high: Number,
+    edge: Number,
+) -> Image:
     """From `low` to `high` along an axis, half of the weight there; cosine edges `edge` wide.
 
     Args:
@@ -34,7 +36,7 @@ def slab(
     return jnp.broadcast_to(weight, tuple(shape)).astype(jnp.float32)
 
 
-def random_slab(key: jax.Array, shape: Sequence[int]) -> jax.Array:
+def random_slab(key: Key, shape: Sequence[int]) -> Image:
     """A half of the field of view, or a slab of 8 to 30 % of it, within its middle."""
     axis_key, half_key, upper_key, width_key, place_key, edge_key = jax.random.split(key, 6)
     axis = jax.random.randint(axis_key, (), 0, 3)
@@ -48,9 +50,9 @@ def random_slab(key: jax.Array, shape: Sequence[int]) -> jax.Array:
     return slab(shape, axis, low, high, edge)
 
 
-def blend(clean: jax.Array, spoilt: jax.Array, weight: jax.Array) -> jax.Array:
+def blend(clean: ImageLike, spoilt: ImageLike, weight: ImageLike) -> Image:
     """`(X, Y, Z)`, spoilt where the weight is 1 and clean where it is 0."""
-    return clean + weight * (spoilt - clean)
+    return jnp.asarray(clean) + weight * (spoilt - clean)
 
 
 def _step(distance: jax.Array | np.ndarray) -> jax.Array:

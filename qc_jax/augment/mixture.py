@@ -8,18 +8,18 @@ import functools
 import zlib
 from collections.abc import Sequence
 
-import chex
 import jax
 import jax.numpy as jnp
 
+from qc_jax.arrays import Array, Bool, Float, Image, ImageLike, Key, KeyOf, Number
 from qc_jax.augment import kspace
 from qc_jax.augment.intensity import rescale
 from qc_jax.augment.source import Source
 
 
 def compose(
-    key: jax.Array, image: jax.Array, sources: Sequence[Source], rate: float = 0.5
-) -> tuple[jax.Array, jax.Array]:
+    key: Key, image: ImageLike, sources: Sequence[Source], rate: float = 0.5
+) -> tuple[Image, Float[jax.Array, "N"]]:
     """Draws severities and applies them.
 
     Args:
@@ -36,11 +36,11 @@ def compose(
 
 
 def draw_severities(
-    key: jax.Array,
+    key: Key,
     sources: Sequence[Source],
     rate: float = 0.5,
-    allowed: jax.Array | None = None,
-) -> jax.Array:
+    allowed: Bool[Array, "N"] | None = None,
+) -> Float[jax.Array, "N"]:
     """Severities `(N,)`; every source alike and on its own, so that `rate` of images get any.
 
     Args:
@@ -63,12 +63,12 @@ def draw_severities(
 
 
 def apply_sources(
-    key: jax.Array,
-    image: chex.Array,
+    key: Key,
+    image: ImageLike,
     sources: Sequence[Source],
-    severities: jax.Array,
-    allowed: jax.Array | None = None,
-) -> jax.Array:
+    severities: Float[Array, "N"],
+    allowed: Bool[Array, "N"] | None = None,
+) -> Image:
     """Applies every source at its severity; with the same key, a source draws the same details.
 
     Args:
@@ -86,9 +86,7 @@ def apply_sources(
     return _apply_sources(key, image, tuple(sources), severities, allowed)
 
 
-def corrupt(
-    key: jax.Array, image: chex.Array, source: Source, fraction: jax.Array | float
-) -> jax.Array:
+def corrupt(key: Key, image: ImageLike, source: Source, fraction: Number) -> Image:
     """`(X, Y, Z)` with one artefact at `fraction` of the way from mild to severe."""
     severity = jnp.asarray(source.severity(fraction), jnp.float32)[None]
     return apply_sources(key, image, (source,), severity)
@@ -96,12 +94,12 @@ def corrupt(
 
 @functools.partial(jax.jit, static_argnums=2)
 def _apply_sources(
-    key: jax.Array,
-    image: jax.Array,
+    key: Key,
+    image: ImageLike,
     sources: tuple[Source, ...],
-    severities: jax.Array,
-    allowed: jax.Array | None,
-) -> jax.Array:
+    severities: Float[Array, "N"],
+    allowed: Bool[Array, "N"] | None,
+) -> Image:
     # What is absent costs nothing, unless `vmap` turns the choice into a selection.
     def through_k_space(image):
         k_space = kspace.to_k_space(image)
@@ -127,6 +125,6 @@ def _apply_sources(
     return rescale(jax.lax.cond(jnp.any(applied), through_k_space, jnp.abs, image))
 
 
-def _source_keys(key: jax.Array, source: Source) -> jax.Array:
+def _source_keys(key: Key, source: Source) -> KeyOf[jax.Array, "3"]:
     """Keys for applying or not, severity and details: stable in the name, not in the position."""
     return jax.random.split(jax.random.fold_in(key, zlib.crc32(source.name.encode())), 3)

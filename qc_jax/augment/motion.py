@@ -21,11 +21,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qc_jax.arrays import Array, Axis, Float, Image, ImageLike, Key, KSpace, Number, Real, Triple
 from qc_jax.augment.kspace import filter_lines, to_k_space
 from qc_jax.augment.source import Source
 
 
-def move(k_space: jax.Array, degrees: jax.Array, shift: jax.Array) -> jax.Array:
+def move(k_space: KSpace, degrees: Real[Array, "3"], shift: Real[Array, "3"]) -> KSpace:
     """The k-space of the head after a rigid movement.
 
     Args:
@@ -49,8 +50,8 @@ def move(k_space: jax.Array, degrees: jax.Array, shift: jax.Array) -> jax.Array:
 
 
 def rotate(
-    image: jax.Array, degrees: jax.Array, voxel_size: Sequence[float] = (1.0, 1.0, 1.0)
-) -> jax.Array:
+    image: ImageLike, degrees: Real[Array, "3"], voxel_size: Triple = (1.0, 1.0, 1.0)
+) -> Image:
     """Rotates about x, y and z, in this order, through the centre, without loss of resolution.
 
     A rotation in a plane is three shears, and a shear shifts lines, which Fourier's shift theorem
@@ -75,11 +76,11 @@ def rotate(
 
 
 def _shear_lines(
-    voxel_size: Sequence[float],
-    image: jax.Array,
+    voxel_size: Triple,
+    image: ImageLike,
     axis: int,
-    slopes: Sequence[jax.Array | float],
-) -> jax.Array:
+    slopes: Sequence[Number],
+) -> Image:
     """Shifts lines along `axis` by the sum of slope times distance from the centre."""
     shift = jnp.zeros(())
     for a, size in enumerate(image.shape):
@@ -98,11 +99,11 @@ def _shifted(shift: jax.Array, lines: np.ndarray) -> jax.Array:
 
 
 def replace_lines(
-    k_space: jax.Array,
-    moved: jax.Array,
-    axis: jax.Array | int,
-    start: jax.Array | float,
-) -> jax.Array:
+    k_space: KSpace,
+    moved: KSpace,
+    axis: Axis,
+    start: Number,
+) -> KSpace:
     """Takes the lines on one side of the centre from the k-space of the moved head.
 
     Args:
@@ -121,7 +122,7 @@ def replace_lines(
     return rest + filter_lines(moved, axis, lambda lines: jnp.where(after(lines), 1.0, 0.0))
 
 
-def motion(key: jax.Array, k_space: jax.Array, severity: jax.Array, events: int = 2) -> jax.Array:
+def motion(key: Key, k_space: KSpace, severity: Number, events: int = 2) -> KSpace:
     """Random events: a rotation of `severity` degrees, a shift of 0.5 % of the field per degree.
 
     They begin at random moments outside the innermost twentieth of the lines along a random axis.
@@ -141,7 +142,7 @@ def motion(key: jax.Array, k_space: jax.Array, severity: jax.Array, events: int 
     return jax.lax.scan(happen, k_space, jnp.stack(event_keys))[0]
 
 
-def _direction(key: jax.Array) -> jax.Array:
+def _direction(key: Key) -> Float[jax.Array, "3"]:
     normal = jax.random.normal(key, (3,))
     return normal / jnp.linalg.norm(normal)
 

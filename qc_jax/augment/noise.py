@@ -18,11 +18,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qc_jax.arrays import Key, KSpace, Number
 from qc_jax.augment.kspace import mean_power
 from qc_jax.augment.source import Source
 
 
-def add_noise(k_space: jax.Array, normal: jax.Array, snr_db: jax.Array | float) -> jax.Array:
+def add_noise(k_space: KSpace, normal: KSpace, snr_db: Number) -> KSpace:
     """Adds complex Gaussian noise of equal variance at every sample.
 
     Args:
@@ -44,12 +45,12 @@ def add_noise(k_space: jax.Array, normal: jax.Array, snr_db: jax.Array | float) 
     return k_space + (sigma * normal).astype(k_space.dtype)
 
 
-def noise(key: jax.Array, k_space: jax.Array, severity: jax.Array) -> jax.Array:
+def noise(key: Key, k_space: KSpace, severity: Number) -> KSpace:
     """Complex Gaussian noise at an SNR of `severity` dB; the magnitude becomes Rician."""
     return add_noise(k_space, complex_normal(key, k_space.shape), severity)
 
 
-def complex_normal(key: jax.Array, shape: Sequence[int]) -> jax.Array:
+def complex_normal(key: Key, shape: Sequence[int]) -> KSpace:
     """Complex numbers, real and imaginary parts of mean 0 and variance 1, each from 8 coin flips.
 
     A voxel of the image sums over all of k-space, so that it is normal to within 1 / samples,

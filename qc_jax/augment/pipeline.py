@@ -7,11 +7,11 @@ have seen it.  A scan is `(X, Y, Z)` float of any scale.
 
 from collections.abc import Sequence
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qc_jax.arrays import Array, Bool, Float, Image, ImageLike, Triple
 from qc_jax.augment import motion, spatial
 from qc_jax.errors import ConfigError
 
@@ -28,13 +28,13 @@ def _check(method: str, methods: Sequence[str] = METHODS) -> None:
 
 
 def resample(
-    scan: jax.Array,
-    voxel_size: Sequence[float],
+    scan: ImageLike,
+    voxel_size: Triple,
     shape: Sequence[int],
-    new_size: Sequence[float],
-    centre: Sequence[float] | jax.Array = (0.0, 0.0, 0.0),
+    new_size: Triple,
+    centre: Triple = (0.0, 0.0, 0.0),
     method: str = "linear",
-) -> jax.Array:
+) -> Float[jax.Array, "U V W"]:
     """Interpolates at the voxels of another grid; nothing is averaged, as most programs do not.
 
     Args:
@@ -49,6 +49,7 @@ def resample(
       `(X, Y, Z)` of the new shape; 0 outside the scan.
     """
     _check(method, METHODS[:2])
+    scan = jnp.asarray(scan)
     for axis in range(3):
         ratio = new_size[axis] / voxel_size[axis]
         middle = (scan.shape[axis] - 1) / 2 + centre[axis] / voxel_size[axis]
@@ -59,7 +60,9 @@ def resample(
     return scan
 
 
-def _weights(where: jax.Array | np.ndarray, size: int, method: str) -> jax.Array:
+def _weights(
+    where: Float[Array, "places"], size: int, method: str
+) -> Float[jax.Array, "places size"]:
     """`(places, voxels)`, how much of each voxel a place between voxels takes; 0 outside."""
     distance = jnp.abs(jnp.asarray(where)[:, None] - np.arange(size))
     if method == "linear":
@@ -76,9 +79,7 @@ def _weights(where: jax.Array | np.ndarray, size: int, method: str) -> jax.Array
     return (weights * inside[:, None]).astype(jnp.float32)
 
 
-def shift(
-    scan: jax.Array, voxels: Sequence[float] | np.ndarray | jax.Array, method: str = "linear"
-):
+def shift(scan: ImageLike, voxels: Triple, method: str = "linear"):
     """Moves a scan by a part of a voxel, as every realignment does.
 
     Linear interpolation half-way halves the noise along each axis and blurs; sinc changes nothing
@@ -101,11 +102,11 @@ def shift(
 
 
 def tilt(
-    scan: jax.Array,
-    degrees: Sequence[float] | np.ndarray | jax.Array,
-    voxel_size: Sequence[float] = (1.0, 1.0, 1.0),
+    scan: ImageLike,
+    degrees: Triple,
+    voxel_size: Triple = (1.0, 1.0, 1.0),
     method: str = "linear",
-) -> jax.Array:
+) -> Image:
     """Turns a scan about its centre by a few degrees, to straighten a head.
 
     Args:
@@ -124,8 +125,8 @@ def tilt(
 
 
 def conform(
-    scan: jax.Array, voxel_size: Sequence[float], edge: float = 1.0, method: str = "linear"
-) -> jax.Array:
+    scan: ImageLike, voxel_size: Triple, edge: float = 1.0, method: str = "linear"
+) -> Float[jax.Array, "U V W"]:
     """Isotropic voxels of `edge` mm over the same field of view, as FreeSurfer's first step."""
     shape = [max(round(n * size / edge), 1) for n, size in zip(scan.shape, voxel_size, strict=True)]
     return resample(scan, voxel_size, shape, (edge,) * 3, method=method)
@@ -134,7 +135,7 @@ def conform(
 # -- What is taken away ----------------------------------------------------------------------------
 
 
-def face(brain: chex.Array, depth: float = 0.3) -> np.ndarray:
+def face(brain: Bool[Array, "X Y Z"], depth: float = 0.3) -> Bool[np.ndarray, "X Y Z"]:
     """Where a face is: in front of the lower part of the brain, below an oblique plane.
 
     Args:
@@ -160,7 +161,7 @@ def face(brain: chex.Array, depth: float = 0.3) -> np.ndarray:
     return np.broadcast_to(below, brain.shape) & ~brain
 
 
-def remove(scan: jax.Array, mask: chex.Array) -> jax.Array:
+def remove(scan: ImageLike, mask: Bool[Array, "X Y Z"]) -> Image:
     """Zeros where the mask is: the face, or what is not brain (`~brain`)."""
     return jnp.where(jnp.asarray(mask), 0.0, scan)
 
@@ -168,8 +169,9 @@ def remove(scan: jax.Array, mask: chex.Array) -> jax.Array:
 # -- Intensity -------------------------------------------------------------------------------------
 
 
-def standardise(scan: jax.Array) -> jax.Array:
+def standardise(scan: ImageLike) -> Image:
     """Mean 0 and standard deviation 1 over what is above the mean; air becomes negative."""
+    scan = jnp.asarray(scan)
     inside = scan > jnp.mean(scan)
     number = jnp.maximum(jnp.sum(inside), 1)
     mean = jnp.sum(scan * inside) / number
@@ -177,13 +179,13 @@ def standardise(scan: jax.Array) -> jax.Array:
     return (scan - mean) / jnp.sqrt(jnp.maximum(variance, jnp.finfo(scan.dtype).tiny))
 
 
-def clip(scan: jax.Array, low: float = 0.5, high: float = 99.5) -> jax.Array:
+def clip(scan: ImageLike, low: float = 0.5, high: float = 99.5) -> Image:
     """What is below one percentile or above another takes its value: fat and vessels saturate."""
     lowest, highest = jnp.percentile(scan, jnp.asarray([low, high]))
     return jnp.clip(scan, lowest, highest)
 
 
-def quantise(scan: jax.Array, steps: int) -> jax.Array:
+def quantise(scan: ImageLike, steps: int) -> Image:
     """`steps` intensities above the lowest, evenly spaced: 255 for a byte; the scale stays."""
     lowest, highest = jnp.min(scan), jnp.max(scan)
     step = jnp.maximum(highest - lowest, jnp.finfo(scan.dtype).tiny) / steps
@@ -194,8 +196,8 @@ def quantise(scan: jax.Array, steps: int) -> jax.Array:
 
 
 def random_move(
-    rng: np.random.Generator, scan: jax.Array, voxel_size: Sequence[float]
-) -> tuple[jax.Array, np.ndarray]:
+    rng: np.random.Generator, scan: ImageLike, voxel_size: Triple
+) -> tuple[Float[jax.Array, "U V W"], Float[np.ndarray, "4 4"]]:
     """One step that interpolates: a shift of up to half a voxel, a tilt of up to 6 degrees, or
     voxels of 1 mm.
 
@@ -228,7 +230,7 @@ def random_move(
     return cubes, to_old
 
 
-def random_scale(rng: np.random.Generator, scan: jax.Array) -> jax.Array:
+def random_scale(rng: np.random.Generator, scan: ImageLike) -> Image:
     """One step of intensities alone: standardised, clipped, or in 60 to 255 grey values."""
     step = rng.integers(3)
     if step == 0:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qc_jax.arrays import Array, Complex, Float, Image, ImageLike, Int, Key, Number, Real, Triple
 from qc_jax.augment import motion, sampling
 
 POSES = 3
@@ -23,7 +24,7 @@ _MM = 1.0
 """Shift in mm for each degree of rotation."""
 
 
-def moments(lines: int, shots: jax.Array | int) -> jax.Array:
+def moments(lines: int, shots: int | Int[Array, ""]) -> Float[jax.Array, "{lines}"]:
     """`(lines,)` when each line is acquired, 0 to 1, in the order of `fftfreq`.
 
     Args:
@@ -35,7 +36,9 @@ def moments(lines: int, shots: jax.Array | int) -> jax.Array:
     return (from_end % shots * in_shot + from_end // shots) / (shots * in_shot)
 
 
-def pose_numbers(lines: int, shots: jax.Array | int, starts: jax.Array) -> jax.Array:
+def pose_numbers(
+    lines: int, shots: int | Int[Array, ""], starts: Float[Array, "events"]
+) -> Int[jax.Array, "{lines}"]:
     """`(lines,)` int, the pose in which each line is acquired.
 
     Args:
@@ -47,8 +50,11 @@ def pose_numbers(lines: int, shots: jax.Array | int, starts: jax.Array) -> jax.A
 
 
 def place(
-    image: jax.Array, degrees: jax.Array, shift: jax.Array, voxel_size: Sequence[float]
-) -> jax.Array:
+    image: ImageLike,
+    degrees: Real[Array, "3"],
+    shift: Real[Array, "3"],
+    voxel_size: Triple,
+) -> Image:
     """The head in another pose, without loss of resolution.
 
     Args:
@@ -67,13 +73,13 @@ def place(
 
 
 def sample_moving(
-    image: jax.Array,
-    along: Sequence[jax.Array | np.ndarray],
-    voxel_size: Sequence[float],
-    degrees: jax.Array,
-    shifts: jax.Array,
-    pose_of_line: Sequence[jax.Array],
-) -> jax.Array:
+    image: ImageLike,
+    along: Sequence[Complex[Array, "C _ _"]],
+    voxel_size: Triple,
+    degrees: Real[Array, "P 3"],
+    shifts: Real[Array, "P 3"],
+    pose_of_line: Sequence[Int[Array, "..."]],
+) -> Complex[jax.Array, "C K1 K2 K3"]:
     """The k-space of a head in several poses, as `sampling.sample` for one that lies still.
 
     Args:
@@ -99,13 +105,13 @@ def sample_moving(
 
 
 def sample_random(
-    key: jax.Array,
-    image: jax.Array,
+    key: Key,
+    image: ImageLike,
     along: Sequence[jax.Array | np.ndarray],
-    voxel_size: Sequence[float],
-    severity: jax.Array | float,
+    voxel_size: Triple,
+    severity: Number,
     encoded: Sequence[int],
-) -> jax.Array:
+) -> Complex[jax.Array, "C K1 K2 K3"]:
     """Two events at random moments, in linear order or two to eight shots.
 
     In each pose but that of the centre the head is rotated by `severity` degrees and shifted by

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from qc_jax.arrays import Float, Triple
 from qc_jax.errors import ConfigError
 
 SMALLEST, LARGEST = 0.5, 7.0
@@ -133,7 +134,7 @@ class Protocol:
         return (self.axes.phase,) if self.slices else (self.axes.phase, self.axes.partition)
 
     def affine(
-        self, image_affine: np.ndarray, shape: Sequence[int], voxel_size: Sequence[float]
+        self, image_affine: np.ndarray, shape: Sequence[int], voxel_size: Triple
     ) -> np.ndarray:
         """Where the scan lies: voxels of it to world coordinates, `(4, 4)`.
 
@@ -162,7 +163,7 @@ _MANY = 13_000_000
 
 def draw_protocol(
     rng: np.random.Generator,
-    head_box: Sequence[Sequence[float]],
+    head_box: Float[np.ndarray, "2 3"],
     finest: float = 0.7,
     *,
     slices: bool | None = None,
@@ -230,7 +231,7 @@ def draw_protocol(
     )
 
 
-def as_stored(shape: Sequence[int], voxel_size: Sequence[float], axes: Axes) -> Protocol:
+def as_stored(shape: Sequence[int], voxel_size: Triple, axes: Axes) -> Protocol:
     """An acquisition that gives an image back on its own grid, with nothing added.
 
     Args:

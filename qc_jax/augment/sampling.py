@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qc_jax.arrays import Array, CoilKSpace, Complex, Float, ImageLike, Int, KSpace, Triple
 from qc_jax.augment import coils
 from qc_jax.augment.protocol import Protocol
 
@@ -36,7 +37,7 @@ class Encoding(NamedTuple):
     mixing: np.ndarray
 
 
-def encoding(protocol: Protocol, shape: Sequence[int], voxel_size: Sequence[float]) -> Encoding:
+def encoding(protocol: Protocol, shape: Sequence[int], voxel_size: Triple) -> Encoding:
     """What a protocol does to an image.
 
     Args:
@@ -47,14 +48,16 @@ def encoding(protocol: Protocol, shape: Sequence[int], voxel_size: Sequence[floa
     along = []
     for axis in range(3):
         position = (np.arange(shape[axis]) - (shape[axis] - 1) / 2) * voxel_size[axis]
-        matrix = _encode(protocol, axis, position, voxel_size[axis])
+        matrix = _encode(protocol, axis, position, float(voxel_size[axis]))
         profile = coils.profiles(protocol, axis, position)
         along.append((matrix * profile[:, None]).astype(np.complex64))
     x, y, z = along
     return Encoding((x, y, z), coverage(protocol), coils.mixing(protocol).astype(np.float32))
 
 
-def _encode(protocol: Protocol, axis: int, position: np.ndarray, spacing: float) -> np.ndarray:
+def _encode(
+    protocol: Protocol, axis: int, position: Float[np.ndarray, "N"], spacing: float
+) -> Complex[np.ndarray, "M N"]:
     """`(M, N)` complex128, the encoding along one axis of voxels at `position`, `spacing` wide."""
     lines, fov = protocol.matrix[axis], protocol.field_of_view[axis]
     size = fov / lines
@@ -78,7 +81,7 @@ def _fourier(lines: np.ndarray, position: np.ndarray, fov: float) -> np.ndarray:
     return np.exp(-2j * np.pi * np.outer(lines, position / fov))
 
 
-def _line_numbers(size: int) -> np.ndarray:
+def _line_numbers(size: int) -> Int[np.ndarray, "{size}"]:
     return np.rint(np.fft.fftfreq(size) * size).astype(int)
 
 
@@ -123,7 +126,7 @@ def coverage(protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
     return factors[readout].astype(np.float32), both.astype(np.float32)
 
 
-def tukey(position: np.ndarray, taper: float) -> np.ndarray:
+def tukey(position: Float[np.ndarray, "*axes"], taper: float) -> Float[np.ndarray, "*axes"]:
     """1 in the middle, a cosine over the outer `taper` of -1 to 1 down to 0; Hann's for 1."""
     if not taper:
         return np.ones(position.shape)
@@ -134,7 +137,9 @@ def tukey(position: np.ndarray, taper: float) -> np.ndarray:
 # -- There and back ------------------------------------------------------------------------------
 
 
-def sample(image: jax.Array, along: Sequence[jax.Array | np.ndarray]) -> jax.Array:
+def sample(
+    image: ImageLike, along: Sequence[Complex[Array, "C _ _"]]
+) -> Complex[jax.Array, "C K1 K2 K3"]:
     """The k-space of a head.
 
     Args:
@@ -165,7 +170,7 @@ def _times(matrix, real, imaginary, sum_over) -> tuple[jax.Array, jax.Array]:
     return product(re, real) - product(im, imaginary), product(re, imaginary) + product(im, real)
 
 
-def reconstruct(k_space: jax.Array, stored: Sequence[int]) -> jax.Array:
+def reconstruct(k_space: CoilKSpace, stored: Sequence[int]) -> Float[jax.Array, "S1 S2 S3"]:
     """The scan: zero filling, inverse FFT, root of the sum of squares over the coils.
 
     Args:
@@ -185,7 +190,7 @@ def reconstruct(k_space: jax.Array, stored: Sequence[int]) -> jax.Array:
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, total, 1.0)), 0.0)
 
 
-def zero_fill(k_space: jax.Array, shape: Sequence[int]) -> jax.Array:
+def zero_fill(k_space: KSpace, shape: Sequence[int]) -> Complex[jax.Array, "S1 S2 S3"]:
     """`(X, Y, Z)` k-space with zeros for the lines beyond: interpolation by sinc."""
     scale = 1.0
     for axis, size in enumerate(shape):

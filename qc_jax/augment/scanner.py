@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qc_jax.arrays import Array, Axis, CoilKSpace, Float, Int, Key, KSpace, Number
 from qc_jax.augment import coils, kspace
 from qc_jax.augment.protocol import Axes
 from qc_jax.augment.spike import add_spike
@@ -43,8 +44,8 @@ class Plan(NamedTuple):
 
 
 def filter_lines(
-    k_space: jax.Array, axis: jax.Array | int, transfer: Callable[[np.ndarray], jax.Array]
-) -> jax.Array:
+    k_space: CoilKSpace, axis: Axis, transfer: Callable[[np.ndarray], jax.Array]
+) -> CoilKSpace:
     """`kspace.filter_lines` for every coil."""
     return jax.vmap(lambda of_coil: kspace.filter_lines(of_coil, axis, transfer))(k_space)
 
@@ -53,14 +54,14 @@ def filter_lines(
 
 
 def modulate(
-    k_space: jax.Array,
-    axis: jax.Array | int,
-    phase: jax.Array | float,
-    amplitude: jax.Array | float,
-    period: jax.Array | float,
-    offset: jax.Array | float = 0.0,
-    during: Sequence[jax.Array | float] = (0.0, 1.0),
-) -> jax.Array:
+    k_space: CoilKSpace,
+    axis: Axis,
+    phase: Number,
+    amplitude: Number,
+    period: Number,
+    offset: Number = 0.0,
+    during: Sequence[Number] = (0.0, 1.0),
+) -> CoilKSpace:
     """Multiplies line k by (1 + amplitude c) exp(i phase c), c = cos(2 pi k / period + offset).
 
     Breathing and pulsation change phase and amplitude of the lines periodically, and copies of the
@@ -88,13 +89,13 @@ def modulate(
     return filter_lines(k_space, axis, transfer)
 
 
-def ghosting(key: jax.Array, k_space: jax.Array, severity: jax.Array, plan: Plan) -> jax.Array:
+def ghosting(key: Key, k_space: CoilKSpace, severity: Number, plan: Plan) -> CoilKSpace:
     """Phase and amplitude change during the whole scan, every 2 to 12 lines, half the time 2;
     `severity` is about the intensity of the first ghost over that of the head."""
     return _ghosts(key, k_space, severity, plan, (0.0, 1.0))
 
 
-def pulsation(key: jax.Array, k_space: jax.Array, severity: jax.Array, plan: Plan) -> jax.Array:
+def pulsation(key: Key, k_space: CoilKSpace, severity: Number, plan: Plan) -> CoilKSpace:
     """As `ghosting`, but for a third to four fifths of the scan, that holds the centre or not."""
     length_key, start_key, key = jax.random.split(key, 3)
     length = jax.random.uniform(length_key, minval=0.33, maxval=0.8)
@@ -102,7 +103,7 @@ def pulsation(key: jax.Array, k_space: jax.Array, severity: jax.Array, plan: Pla
     return _ghosts(key, k_space, severity, plan, (start, start + length))
 
 
-def _ghosts(key, k_space, severity, plan, during) -> jax.Array:
+def _ghosts(key, k_space, severity, plan, during) -> CoilKSpace:
     axis_key, half_key, period_key, share_key, offset_key = jax.random.split(key, 5)
     axis = jax.random.choice(axis_key, jnp.asarray(plan.encoded))
     half = jax.random.bernoulli(half_key)
@@ -122,19 +123,19 @@ def _ghosts(key, k_space, severity, plan, during) -> jax.Array:
 # -- RF spikes ---------------------------------------------------------------------------------
 
 
-def head_intensity(k_space: jax.Array) -> jax.Array:
+def head_intensity(k_space: KSpace) -> Float[jax.Array, ""]:
     """Mean intensity of the head, of the image weighted with itself, so that air does not count."""
     tiny = jnp.finfo(jnp.float32).tiny
     return kspace.mean_power(k_space) / jnp.maximum(kspace.mean_intensity(k_space), tiny)
 
 
 def add_slice_spikes(
-    k_space: jax.Array,
+    k_space: KSpace,
     axis: int,
-    location: jax.Array,
-    amplitude: jax.Array,
-    phase: jax.Array,
-) -> jax.Array:
+    location: Int[Array, "S 3"],
+    amplitude: Float[Array, "S"],
+    phase: Float[Array, "S"],
+) -> KSpace:
     """A sample far too strong in the 2-D k-space of single slices: each has stripes of its own.
 
     Args:
@@ -153,12 +154,12 @@ def add_slice_spikes(
 
 
 def locations(
-    key: jax.Array,
+    key: Key,
     number: int,
     shape: Sequence[int],
-    field_of_view: jax.Array | np.ndarray,
+    field_of_view: Float[Array, "3"],
     within: Sequence[int] = (0, 1, 2),
-) -> jax.Array:
+) -> Int[jax.Array, "{number} 3"]:
     """`(number, 3)` whole cycles per field of view of stripes as wide as narrow.
 
     The logarithm of the wavelength is uniform from 2.2 voxels to 60 mm, the direction uniform: were
@@ -185,7 +186,7 @@ def locations(
     return jnp.clip(cycles, -((size - 1) // 2), (size - 1) // 2) * within_mask
 
 
-def spike(key: jax.Array, k_space: jax.Array, severity: jax.Array, plan: Plan) -> jax.Array:
+def spike(key: Key, k_space: CoilKSpace, severity: Number, plan: Plan) -> CoilKSpace:
     """One to three spikes in 3-D k-space, sharing `severity`: stripes through the whole head."""
     number_key, location_key, phase_key = jax.random.split(key, 3)
     number = jax.random.randint(number_key, (), 1, 4)
@@ -200,7 +201,7 @@ def spike(key: jax.Array, k_space: jax.Array, severity: jax.Array, plan: Plan) -
     return jax.vmap(of_coil)(k_space)
 
 
-def slice_spikes(key: jax.Array, k_space: jax.Array, severity: jax.Array, plan: Plan) -> jax.Array:
+def slice_spikes(key: Key, k_space: CoilKSpace, severity: Number, plan: Plan) -> CoilKSpace:
     """A spike in each of 10 to 60 % of the slices: stripes that differ from slice to slice."""
     share_key, hit_key, location_key, phase_key = jax.random.split(key, 4)
     across = plan.axes.partition
@@ -221,7 +222,7 @@ def slice_spikes(key: jax.Array, k_space: jax.Array, severity: jax.Array, plan: 
 # -- Noise -------------------------------------------------------------------------------------
 
 
-def noise(key: jax.Array, k_space: jax.Array, severity: jax.Array, plan: Plan) -> jax.Array:
+def noise(key: Key, k_space: CoilKSpace, severity: Number, plan: Plan) -> CoilKSpace:
     """See `coils.noise`."""
     return coils.noise(key, k_space, severity, plan.mixing)
 
@@ -229,9 +230,7 @@ def noise(key: jax.Array, k_space: jax.Array, severity: jax.Array, plan: Plan) -
 # -- Blur --------------------------------------------------------------------------------------
 
 
-def truncate(
-    k_space: jax.Array, axis: int, width: jax.Array | float, field_of_view: jax.Array | float
-) -> jax.Array:
+def truncate(k_space: CoilKSpace, axis: int, width: Number, field_of_view: Number) -> CoilKSpace:
     """Leaves k-space only up to 1 / (2 width): voxels of `width` mm, and ringing at the edges."""
 
     def transfer(lines: np.ndarray) -> jax.Array:
@@ -240,9 +239,7 @@ def truncate(
     return filter_lines(k_space, axis, transfer)
 
 
-def smooth(
-    k_space: jax.Array, axis: int, width: jax.Array | float, field_of_view: jax.Array | float
-) -> jax.Array:
+def smooth(k_space: CoilKSpace, axis: int, width: Number, field_of_view: Number) -> CoilKSpace:
     """Weakens the outer lines, as decay during a long echo train or small movements: a Gaussian of
     `width` mm of full width at half maximum, without ringing; 0 is none."""
 
@@ -252,7 +249,7 @@ def smooth(
     return filter_lines(k_space, axis, transfer)
 
 
-def blur(key: jax.Array, k_space: jax.Array, severity: jax.Array, plan: Plan) -> jax.Array:
+def blur(key: Key, k_space: CoilKSpace, severity: Number, plan: Plan) -> CoilKSpace:
     """Lower resolution, `severity` mm along one axis or two, truncated or smooth."""
     order_key, both_key, smooth_key = jax.random.split(key, 3)
     order = jax.random.permutation(order_key, 3)
@@ -269,7 +266,7 @@ def blur(key: jax.Array, k_space: jax.Array, severity: jax.Array, plan: Plan) ->
 # -- Lines that are missing --------------------------------------------------------------------
 
 
-def missing_lines(key: jax.Array, k_space: jax.Array, severity: jax.Array, plan: Plan) -> jax.Array:
+def missing_lines(key: Key, k_space: CoilKSpace, severity: Number, plan: Plan) -> CoilKSpace:
     """The paper's wrap-around: `severity` of the lines masked, regularly or at random."""
     axis_key, regular_key, lines_key = jax.random.split(key, 3)
     axis = jax.random.choice(axis_key, jnp.asarray(plan.encoded))
@@ -283,7 +280,7 @@ def missing_lines(key: jax.Array, k_space: jax.Array, severity: jax.Array, plan:
     return filter_lines(k_space, axis, transfer)
 
 
-def residue(key: jax.Array, k_space: jax.Array, severity: jax.Array, plan: Plan) -> jax.Array:
+def residue(key: Key, k_space: CoilKSpace, severity: Number, plan: Plan) -> CoilKSpace:
     """Undersampled twice; about `severity` of the missing lines' signal is not recovered."""
     share = jax.random.uniform(key, (len(k_space),), minval=0.4, maxval=1.6)
     return coils.leave_residue(k_space, plan.axes.phase, jnp.minimum(severity * share, 1.0))

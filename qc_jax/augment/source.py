@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import jax
 
+from qc_jax.arrays import Key, KSpace, Number
+
 
 @dataclasses.dataclass(frozen=True)
 class Source:
@@ -20,7 +22,7 @@ class Source:
     """
 
     name: str
-    apply: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+    apply: Callable[[Key, KSpace, jax.Array], KSpace]
     mild: float
     severe: float
     none: float
@@ -30,7 +32,7 @@ class Source:
     def __post_init__(self) -> None:
         check_name(self.name)
 
-    def severity(self, fraction: jax.Array | float) -> jax.Array | float:
+    def severity(self, fraction: Number) -> Number:
         """The severity at `fraction` of the way from mild (0) to severe (1)."""
         return self.mild + fraction * (self.severe - self.mild)
 

@@ -9,8 +9,10 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 
+from qc_jax.arrays import Array, Bool, Float, Image, ImageLike, Int, Key, Number, Real
 
-def rotation_matrix(degrees: jax.Array) -> jax.Array:
+
+def rotation_matrix(degrees: Real[Array, "3"]) -> Float[jax.Array, "3 3"]:
     """`(3,)` angles about x, y and z, applied in this order, to a `(3, 3)` matrix."""
     (cx, cy, cz), (sx, sy, sz) = jnp.cos(jnp.deg2rad(degrees)), jnp.sin(jnp.deg2rad(degrees))
     about_x = jnp.array([[1.0, 0, 0], [0, cx, -sx], [0, sx, cx]])
@@ -19,12 +21,16 @@ def rotation_matrix(degrees: jax.Array) -> jax.Array:
     return about_z @ about_y @ about_x
 
 
-def origins(shape: Sequence[int], degrees: jax.Array, scale: jax.Array | float = 1.0) -> jax.Array:
+def origins(
+    shape: Sequence[int], degrees: Real[Array, "3"], scale: Number = 1.0
+) -> Float[jax.Array, "3 X Y Z"]:
     """`(3, X, Y, Z)`, where each voxel of a rotated and scaled volume comes from, in voxels."""
     return affine_origins(shape, rotation_matrix(degrees).T / scale)
 
 
-def affine_origins(shape: Sequence[int], matrix: jax.Array) -> jax.Array:
+def affine_origins(
+    shape: Sequence[int], matrix: Float[Array, "3 3"]
+) -> Float[jax.Array, "3 X Y Z"]:
     """As `origins`, for any map from output to input, `(3, 3)`, about the centre."""
     centre = (jnp.asarray(shape, jnp.float32)[:, None, None, None] - 1.0) / 2.0
     grid = jnp.stack(jnp.meshgrid(*map(jnp.arange, shape), indexing="ij"))
@@ -32,8 +38,8 @@ def affine_origins(shape: Sequence[int], matrix: jax.Array) -> jax.Array:
 
 
 def transform(
-    image: jax.Array, labels: jax.Array, degrees: jax.Array, scale: jax.Array | float
-) -> tuple[jax.Array, jax.Array]:
+    image: ImageLike, labels: Int[Array, "X Y Z"], degrees: Real[Array, "3"], scale: Number
+) -> tuple[Image, Int[jax.Array, "X Y Z"]]:
     """Rotates and scales: trilinear for the image, nearest neighbour for the labels.
 
     Args:
@@ -51,8 +57,8 @@ def transform(
 
 
 def random_transform(
-    key: jax.Array, image: jax.Array, labels: jax.Array, degrees: float, scaling: float
-) -> tuple[jax.Array, jax.Array]:
+    key: Key, image: ImageLike, labels: Int[Array, "X Y Z"], degrees: float, scaling: float
+) -> tuple[Image, Int[jax.Array, "X Y Z"]]:
     """Angles uniform within plus and minus `degrees`, log scale within log(1 + scaling)."""
     angle_key, scale_key = jax.random.split(key)
     angles = jax.random.uniform(angle_key, (3,), minval=-degrees, maxval=degrees)
@@ -61,14 +67,19 @@ def random_transform(
     return transform(image, labels, angles, scale)
 
 
-def flip(image: jax.Array, labels: jax.Array, flipped: jax.Array) -> tuple[jax.Array, jax.Array]:
+def flip(
+    image: ImageLike, labels: Int[Array, "X Y Z"], flipped: Bool[Array, "3"]
+) -> tuple[Image, Int[jax.Array, "X Y Z"]]:
     """Reverses the axes for which `flipped`, `(3,)` bool, is true."""
+    image, labels = jnp.asarray(image), jnp.asarray(labels)
     for axis in range(3):
         image = jnp.where(flipped[axis], jnp.flip(image, axis), image)
         labels = jnp.where(flipped[axis], jnp.flip(labels, axis), labels)
     return image, labels
 
 
-def random_flip(key: jax.Array, image: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
+def random_flip(
+    key: Key, image: ImageLike, labels: Int[Array, "X Y Z"]
+) -> tuple[Image, Int[jax.Array, "X Y Z"]]:
     """Each axis reversed with probability one half."""
     return flip(image, labels, jax.random.bernoulli(key, shape=(3,)))

@@ -17,16 +17,17 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from qc_jax.arrays import Array, Float, Int, Key, KSpace, Number
 from qc_jax.augment.kspace import mean_intensity
 from qc_jax.augment.source import Source
 
 
 def add_spike(
-    k_space: jax.Array,
-    location: jax.Array | Sequence[int],
-    severity: jax.Array | float,
-    phase: jax.Array | float = 0.0,
-) -> jax.Array:
+    k_space: KSpace,
+    location: Int[Array, "*spikes 3"] | Sequence[int],
+    severity: Number | Float[Array, "*spikes"],
+    phase: Number | Float[Array, "*spikes"] = 0.0,
+) -> KSpace:
     """Samples of k-space far too strong: stripes exp(2 pi i k.x + phase) over the image.
 
     Args:
@@ -51,7 +52,7 @@ def add_spike(
     return k_space.at[tuple(location)].add(amplitude * jnp.exp(1j * jnp.asarray(phase)))
 
 
-def spike(key: jax.Array, k_space: jax.Array, severity: jax.Array, most: int = 3) -> jax.Array:
+def spike(key: Key, k_space: KSpace, severity: Number, most: int = 3) -> KSpace:
     """One to `most` spikes, uniform over k-space less the zero frequency, sharing `severity`."""
     number_key, location_key, phase_key = jax.random.split(key, 3)
     number = jax.random.randint(number_key, (), 1, most + 1)

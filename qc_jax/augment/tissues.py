@@ -6,12 +6,12 @@ sum is 255), with the tissues in the order of `TISSUES` and the axes in that of 
 by their fractions, which is what partial volume means.
 """
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.ndimage import map_coordinates
 
+from qc_jax.arrays import Array, Float, Image, Int8, Key, Number, Real, UInt8
 from qc_jax.augment import spatial
 from qc_jax.augment.intensity import rescale
 
@@ -41,7 +41,7 @@ _LARGEST_CUT = 0.12
 """Share of the field of view that lacks from below at most."""
 
 
-def labels_of(fractions: chex.Array) -> jax.Array:
+def labels_of(fractions: Real[Array, "X Y Z T"]) -> Int8[jax.Array, "X Y Z"]:
     """`(X, Y, Z, T)` to `(X, Y, Z)` int8: 1 where grey matter is the largest fraction."""
     fractions = jnp.asarray(fractions)
     if fractions.dtype == jnp.uint8:
@@ -51,14 +51,14 @@ def labels_of(fractions: chex.Array) -> jax.Array:
     return (grey > jnp.max(rest, axis=-1)).astype(jnp.int8)
 
 
-def to_bytes(fractions: np.ndarray) -> np.ndarray:
+def to_bytes(fractions: Float[np.ndarray, "X Y Z T"]) -> UInt8[np.ndarray, "X Y Z T"]:
     """`(X, Y, Z, T)` float fractions to uint8 in units of 1/255; air takes what rounding leaves."""
     rounded = np.rint(255 * fractions[..., 1:]).astype(np.int16)
     air = np.clip(255 - rounded.sum(axis=-1, keepdims=True), 0, 255)
     return np.concatenate([air, rounded], axis=-1).astype(np.uint8)
 
 
-def draw_image(key: jax.Array, fractions: chex.Array) -> jax.Array:
+def draw_image(key: Key, fractions: Real[Array, "X Y Z T"]) -> Image:
     """A T1-weighted image of random contrast, resolution, texture and noise floor.
 
     Some are without skull, face, neck or noise, or have air of exact zeros, as scans have that went
@@ -99,7 +99,9 @@ def draw_image(key: jax.Array, fractions: chex.Array) -> jax.Array:
     return rescale(jnp.where(gone, 0.0, image))
 
 
-def deform(key: jax.Array, fractions: chex.Array, amount: float) -> jax.Array:
+def deform(
+    key: Key, fractions: Real[Array, "X Y Z T"], amount: float
+) -> Float[jax.Array, "X Y Z T"]:
     """Another head of the same tissues.
 
     An affine map, of up to 8 degrees about each axis, 8 % of size along each and 3 % of shear, and
@@ -130,7 +132,7 @@ def deform(key: jax.Array, fractions: chex.Array, amount: float) -> jax.Array:
     return jax.vmap(take, in_axes=-1, out_axes=-1)(fractions)
 
 
-def _smooth(image: jax.Array, axis: int, weight: jax.Array) -> jax.Array:
+def _smooth(image: Image, axis: int, weight: Number) -> Image:
     """Each voxel gives `weight` of itself to either neighbour along an axis; edges repeat."""
     padding = [(1, 1) if a == axis else (0, 0) for a in range(image.ndim)]
     padded = jnp.pad(image, padding, mode="edge")
@@ -140,7 +142,7 @@ def _smooth(image: jax.Array, axis: int, weight: jax.Array) -> jax.Array:
     return image + weight * (before + after - 2 * image)
 
 
-def _normal(key: jax.Array, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+def _normal(key: Key, shape: tuple[int, ...]) -> tuple[Image, Image]:
     """Two arrays of about normal numbers, mean 0 and variance 1, each from 16 coin flips."""
     bits = jax.random.bits(key, shape)
 

@@ -20,11 +20,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qc_jax.arrays import Axis, Bool, Int, Key, KSpace, Number
 from qc_jax.augment.kspace import filter_lines
 from qc_jax.augment.source import Source
 
 
-def mask_lines(k_space: jax.Array, axis: jax.Array | int, masked: Callable) -> jax.Array:
+def mask_lines(k_space: KSpace, axis: Axis, masked: Callable) -> KSpace:
     """Sets k-space lines along one axis to zero, the zero-frequency line excepted.
 
     Args:
@@ -46,14 +47,14 @@ def mask_lines(k_space: jax.Array, axis: jax.Array | int, masked: Callable) -> j
     )
 
 
-def regular_lines(lines: np.ndarray, proportion: jax.Array | float) -> jax.Array:
+def regular_lines(lines: Int[np.ndarray, "lines"], proportion: Number) -> Bool[jax.Array, "lines"]:
     """Evenly spaced lines, `proportion` of them all: one in m for 1 / m, ghosts n / m apart."""
     # The zero-frequency line falls just before a masked one, never on it (proportion < 1).
     position = jnp.asarray(lines, jnp.float32) * proportion + 1e-4
     return jnp.floor(position + proportion) > jnp.floor(position)
 
 
-def wrap(key: jax.Array, k_space: jax.Array, severity: jax.Array) -> jax.Array:
+def wrap(key: Key, k_space: KSpace, severity: Number) -> KSpace:
     """Masks the proportion `severity` of the lines along a random axis, regularly or at random."""
     axis_key, regular_key, lines_key = jax.random.split(key, 3)
     axis = jax.random.randint(axis_key, (), 0, 3)
