@@ -114,7 +114,8 @@ def path_of(folder: Path, index: int) -> Path:
 
 
 def groups(labels: Path, split: Path, scans: Sequence[Path]) -> dict[str, list[Head]]:
-    """Heads to learn from and to calibrate on, of different people, label maps and scans in turn.
+    """Heads to learn from, to calibrate on and to judge by, of different people, label maps and
+    scans in turn; those to judge by are label maps alone.
 
     Args:
       labels: folder of label maps with FreeSurfer's numbers.
@@ -134,6 +135,7 @@ def groups(labels: Path, split: Path, scans: Sequence[Path]) -> dict[str, list[H
         number = max(len(of_maps), len(of_scans))
         kinds = [kind for kind in (of_maps, of_scans) if kind]
         found[part] = [kind[i % len(kind)] for i in range(number) for kind in kinds]
+    found["test"] = [Head(n, maps[n], None, np.eye(4)) for n in maps if n in members["test"]]
     return found
 
 

@@ -165,7 +165,8 @@ def trial_of(
     )
 
 
-def _nothing(version: Version, found: Measurement) -> dict[str, float]:
+def look_at_nothing(version: Version, found: Measurement) -> dict[str, float]:
+    """What else is read where the numbers of a trial are enough."""
     return {}
 
 
@@ -175,7 +176,7 @@ def rows_of(
     draw: int,
     versions: Iterable[Version],
     grey_matter: np.ndarray | None,
-    look: Callable[[Version, Measurement], dict[str, float]] = _nothing,
+    look: Callable[[Version, Measurement], dict[str, float]] = look_at_nothing,
     overlap: float = OVERLAP,
 ) -> Iterator[Row]:
     """Scores the versions of a scan on the grid of the model, one after the other.
@@ -265,7 +266,7 @@ def simulated(
         for draw in range(draws):
 
             def make(subject: data.Subject = subject, draw: int = draw) -> Iterator[Row]:
-                see = functools.partial(look, subject) if look else _nothing
+                see = functools.partial(look, subject) if look else look_at_nothing
                 made = versions(subject, draw)
                 return rows_of(model, subject.name, draw, made, subject.labels == 1, see)
 

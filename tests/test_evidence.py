@@ -8,8 +8,9 @@ from scipy import stats
 from sklearn import metrics
 
 from experiments import build, trials
+from experiments.acquired import Head
 from experiments.evidence import __main__ as evidence
-from experiments.evidence import intervals, iqms, measuring, simulator, tables
+from experiments.evidence import intervals, iqms, measuring, scanned, simulator, tables
 from qc_jax import augment
 from qc_jax.models import load_model
 
@@ -116,6 +117,24 @@ def test_evidence_that_was_cut_goes_on_with_the_same_numbers(small_run, model_pa
     assert len(found) == 3 * 2 * (2 + len(augment.ALL_SOURCES))
     assert {path: path.read_text() for path in folder.iterdir()} == contents
     assert all(path.stat().st_mtime_ns == at for path, at in times.items())
+
+
+def test_scanned_heads_are_drawn_once(model_path, tmp_path):
+    model = load_model(model_path)
+    subject, *_ = build.heads_for(model.description, "", 3, 1)
+    head = Head("someone", subject.fractions, None, np.diag([4.0, 4.0, 4.0, 1.0]))
+    done = []
+    rows = scanned.simulated(model, [head], 1, 1, tmp_path, done.append)
+    assert done == [len(rows)] == [2 + len(model.description.sources)]
+    assert rows[0].artefact is None and "border noise" in rows[0].seen
+    assert scanned.simulated(model, [head], 1, 1, tmp_path, done.append) == rows
+
+
+@pytest.mark.parametrize("options", [[], ["--torchio-draws", "0"]])
+def test_what_scanned_heads_need_is_said(options, model_path, capsys):
+    arguments = ["--model", str(model_path), "--scanned", *options]
+    assert evidence.main(arguments) == 2
+    assert ("--data=labels:DIR" if options else "--torchio-draws=0") in capsys.readouterr().err
 
 
 def test_torchios_artefacts_have_a_table_without_the_other_evidence():

@@ -292,7 +292,7 @@ def test_results_of_earlier_versions_stay_readable():
     """Fields of a row of real_heads.json, and of what is kept of a version."""
     seen = {
         "scores", "local_scores", "expected_dice", "volume", "volume_uncertainty", "doubts",
-        "copies", "details", "dice", "kept_dice", "clean_volume", "own_auc", "total_auc",
+        "copies", "details", "dice", "kept_dice", "clean_volume", "own_auc", "total_auc", "spikes",
     }  # fmt: skip
     assert {field.name for field in dataclasses.fields(measuring.Seen)} == seen
     row = {

@@ -20,6 +20,9 @@ class Arguments:
     """labels:DIR, or empty for the embedded population (not what the shipped model learnt on)."""
     split: str = ""
     """JSON file that names the subjects; those under test are used. Without it, all are."""
+    scanned: bool = False
+    """Artefacts in the k-space of a scanner's grid, as on real scans, in the place of the network's
+    grid; of label maps alone, and without TorchIO's."""
     subjects: int = 6
     """Size of the embedded population."""
     draws: int = 8

@@ -1,10 +1,9 @@
 """Figures 3 to 5 of the paper, and the matrix of decoupling."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import matplotlib
 
 matplotlib.use("Agg")
@@ -15,11 +14,10 @@ from polars import col
 
 from experiments import figures
 from experiments.evidence.results import beside_clean
-from qc_jax import augment, data
-from qc_jax.augment import Source
+from experiments.trials import Version
 from qc_jax.models import Model
 from qc_jax.scoring.calibration import MIXED
-from qc_jax.scoring.scan import measure, on_grid
+from qc_jax.scoring.scan import measure
 
 
 def plot_all(
@@ -27,11 +25,8 @@ def plot_all(
     model: Model,
     trials: pl.DataFrame,
     evidence: dict[str, Any],
-    subject: data.Subject,
-    sources: Sequence[Source],
 ) -> None:
-    """Writes every figure; of the trials `looking.interpreted`."""
-    _maps(folder / "figure3_maps.png", model, subject, sources)
+    """Writes every figure but that of the maps; of the trials `looking.interpreted`."""
     _matrix(folder / "decoupling.png", evidence["decoupling"])
     _totals(folder / "figure4_totals.png", trials, model.description.sources)
     _volumes(folder / "figure5_volumes.png", trials, model)
@@ -39,21 +34,27 @@ def plot_all(
     _task_over_noise(folder / "known_limit.png", trials)
 
 
-def _maps(path: Path, model: Model, subject: data.Subject, sources: Sequence[Source]) -> None:
-    voxel_size = model.description.voxel_size
-    clean = subject.draw(jax.random.key(0))
-    images = {"clean": clean}
-    for source in sources:
-        images[source.name] = np.asarray(augment.corrupt(jax.random.key(0), clean, source, 0.75))
-    severities = [s.severity(0.5) if i % 2 else s.none for i, s in enumerate(sources)]
-    mixed = augment.apply_sources(jax.random.key(1), clean, sources, jax.numpy.array(severities))
-    images[" + ".join(s.name for s in sources[1::2])] = np.asarray(mixed)
+def plot_maps(
+    folder: Path, model: Model, versions: Iterable[Version], grey_matter: np.ndarray
+) -> None:
+    """Writes the segmentation and the maps of every version of a scan.
+
+    Args:
+      folder: for the picture.
+      model: that finds them.
+      versions: the clean one first.
+      grey_matter: `(X, Y, Z)` bool, the truth.
+    """
     predictions = [
-        (title, image, measure(model, on_grid(image, voxel_size)).prediction)
-        for title, image in images.items()
+        (
+            " + ".join(version.fractions) or "clean",
+            version.image,
+            measure(model, version.conformed).prediction,
+        )
+        for version in versions
     ]
     names = ["task", *model.description.sources]
-    figures.plot_predictions(path, predictions, names, subject.labels)
+    figures.plot_predictions(folder / "figure3_maps.png", predictions, names, grey_matter)
 
 
 def _matrix(path: Path, matrix: dict[str, Any]) -> None:

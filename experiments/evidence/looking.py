@@ -17,26 +17,39 @@ from qc_jax.scoring.scores import source_scores
 def look(
     names: tuple[str, ...], subject: data.Subject, version: Version, found: Measurement
 ) -> dict[str, float]:
-    """By name: mean over the head of the softmax's entropy, plain and scaled by the variance; SNR,
-    CNR and EFC, see `iqms`; and `border NAME`, the score of each channel within 2 voxels of the
-    true border of grey matter.
+    """As `look_at_maps`; and SNR, CNR and EFC, see `iqms`, where the true tissues are known.
 
     Args:
       names: of the channels, the task first.
       subject, version, found: see `trials.simulated`.
     """
+    grey, white, air = tissues_of(subject)
+    return look_at_maps(names, subject.labels == 1, version, found) | {
+        "snr": iqms.snr(version.image, white),
+        "cnr": iqms.cnr(version.image, grey, white, air),
+        "efc": iqms.efc(version.image),
+    }
+
+
+def look_at_maps(
+    names: tuple[str, ...], grey_matter: np.ndarray, version: Version, found: Measurement
+) -> dict[str, float]:
+    """By name: mean over the head of the softmax's entropy, plain and scaled by the variance; and
+    `border NAME`, the score of each channel within 2 voxels of the true border of grey matter.
+
+    Args:
+      names: of the channels, the task first.
+      grey_matter: `(X, Y, Z)` bool, the truth.
+      version, found: see `trials.rows_of`.
+    """
     variances, inside = found.prediction.variances, version.conformed.mask
     probability = found.prediction.probabilities
     entropy = -np.sum(probability * np.log(np.maximum(probability, 1e-12)), axis=-1)
-    near = _border(subject.labels == 1) & (variances.sum(axis=-1) > 0)
-    grey, white, air = tissues_of(subject)
+    near = _border(grey_matter) & (variances.sum(axis=-1) > 0)
     border = source_scores(variances, near).tolist()
     return {
         "softmax_entropy": float(found.prediction.softmax_entropy[inside].mean()),
         "entropy": float(entropy[inside].mean()),
-        "snr": iqms.snr(version.image, white),
-        "cnr": iqms.cnr(version.image, grey, white, air),
-        "efc": iqms.efc(version.image),
     } | {f"border {name}": score for name, score in zip(names, border, strict=True)}
 
 

@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jax
+import numpy as np
 import polars as pl
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import qc_jax
 from experiments import build, kept, trials
-from experiments.evidence import figures, looking, results, simulator, tables
+from experiments.evidence import figures, looking, results, scanned, simulator, tables
+from experiments.refine.calibrate import versions_of
 from experiments.trials import Row, Version
 from qc_jax import augment, data, files
 from qc_jax.augment import Source
@@ -30,25 +33,75 @@ def run(arguments: "Arguments") -> None:
     begun = time.monotonic()
     if arguments.torchio_draws and importlib.util.find_spec("torchio") is None:
         raise ConfigError("torchio is missing: pip install torchio, or use --torchio-draws=0")
+    if arguments.scanned and arguments.torchio_draws:
+        raise ConfigError("--scanned is about artefacts of an acquisition; add --torchio-draws=0")
     model = load_model(arguments.model or None)
     if not model.calibration:
         raise ConfigError(f"{model.path} has no calibration; the evidence needs one")
     cache.use_compilation_cache()
-    subjects = subjects_of(arguments, model)
-    sources = [s for s in augment.ALL_SOURCES if s.name in model.description.sources]
-    table, evidence = measured(arguments, model, subjects, sources)
+    of_scans = of_scanned_heads if arguments.scanned else of_simulated_heads
+    table, evidence = of_scans(arguments, model)
     evidence["about"] = {
         "model_sha256": model.sha256,
-        "subjects": [subject.name for subject in subjects],
+        "subjects": [] if table is None else table["subject"].unique(maintain_order=True).to_list(),
         "draws": arguments.draws,
+        "scanned": arguments.scanned,
         "seconds": round(time.monotonic() - begun),
     }
     files.write_json(arguments.output_dir / "evidence.json", evidence)
     if table is not None:
-        figures.plot_all(arguments.output_dir, model, table, evidence, subjects[0], sources)
+        figures.plot_all(arguments.output_dir, model, table, evidence)
     for shown in tables.all_tables(evidence):
         Console().print(shown)
     print(f"evidence: {arguments.output_dir / 'evidence.json'}")
+
+
+def of_scanned_heads(
+    arguments: "Arguments", model: Model
+) -> tuple[pl.DataFrame | None, dict[str, Any]]:
+    """The table of the trials, None without any, and its figures; draws the maps of one scan."""
+    heads = scanned.heads_of(arguments.data, arguments.split)
+    known_by = (qc_jax.__version__, model.sha256, arguments.seed, [head.name for head in heads])
+    folder = kept.folder_for(arguments.output_dir / "scanned", (), *known_by)
+    of_a_scan = 2 + len(model.description.sources)
+    with _progress() as progress:
+        line = progress.add_task("scans", total=len(heads) * arguments.draws * of_a_scan)
+        advance = functools.partial(progress.advance, line)
+        rows = scanned.simulated(model, heads, arguments.draws, arguments.seed, folder, advance)
+    if not rows:
+        return None, {}
+    drawn = scanned.draw_of(model, heads[0], 0, arguments.seed)
+    versions = versions_of(drawn, model.description.sources, model.description.voxel_size)
+    figures.plot_maps(arguments.output_dir, model, versions, drawn.grey_matter > 127)
+    table = looking.interpreted(rows, model)
+    return table, results.all_results(table, model)
+
+
+def of_simulated_heads(
+    arguments: "Arguments", model: Model
+) -> tuple[pl.DataFrame | None, dict[str, Any]]:
+    """The same of artefacts on the grid of the network."""
+    subjects = subjects_of(arguments, model)
+    sources = [s for s in augment.ALL_SOURCES if s.name in model.description.sources]
+    table, evidence = measured(arguments, model, subjects, sources)
+    if table is not None:
+        clean = subjects[0].draw(jax.random.key(0))
+        drawn = trials.simulated_versions(
+            jax.random.key(0),
+            np.random.default_rng(0),
+            clean,
+            sources,
+            0,
+            1,
+            model.description.voxel_size,
+        )
+        figures.plot_maps(arguments.output_dir, model, drawn, subjects[0].labels == 1)
+    return table, evidence
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
 
 
 def subjects_of(arguments: "Arguments", model: Model) -> list[data.Subject]:
@@ -74,9 +127,8 @@ def measured(
     folder = kept.folder_for(arguments.output_dir / "trials", subjects, *known_by)
     of_a_scan = arguments.draws * trials.number_of_versions(sources)
     others = arguments.torchio_draws * simulator.number_of_versions(model)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     table, evidence = None, {}
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+    with _progress() as progress:
         line = progress.add_task("scans", total=len(subjects) * (of_a_scan + others))
         advance = functools.partial(progress.advance, line)
         rows = simulated(model, subjects, sources, arguments.draws, arguments.seed, folder, advance)

@@ -18,11 +18,10 @@ MEASURES: dict[str, pl.Expr] = {
     "total_variance": pl.sum_horizontal(pl.selectors.starts_with("score ")),
     "scaled_entropy": col("entropy"),
     "softmax_entropy": col("softmax_entropy"),
-    "snr": -col("snr"),
-    "cnr": -col("cnr"),
-    "efc": col("efc"),
 }
 """What is compared with Dice, larger is worse."""
+OF_TISSUES: dict[str, pl.Expr] = {"snr": -col("snr"), "cnr": -col("cnr"), "efc": col("efc")}
+"""MRIQC's, which need the true tissues on the grid of the image."""
 _IS_CLEAN = col("artefact").is_null()
 _SCAN = ("subject", "draw")
 
@@ -148,11 +147,12 @@ def quality(trials: pl.DataFrame) -> tuple[dict[str, Any], dict[str, Any]]:
       Pooled over subjects, and within subjects: changes against the clean scan of the same subject
       and contrast.
     """
-    judged = beside_clean(trials.with_columns(**MEASURES))
+    measures = MEASURES | (OF_TISSUES if "snr" in trials.columns else {})
+    judged = beside_clean(trials.with_columns(**measures))
     bad = judged.filter(~_IS_CLEAN)
-    pooled = {name: over_subjects(judged, spearman, col(name), col("dice")) for name in MEASURES}
+    pooled = {name: over_subjects(judged, spearman, col(name), col("dice")) for name in measures}
     within = {
-        name: over_subjects(bad, spearman, _change(name), _change("dice")) for name in MEASURES
+        name: over_subjects(bad, spearman, _change(name), _change("dice")) for name in measures
     }
     return pooled, within
 

@@ -16,6 +16,7 @@ from qc_jax.native import OnGrid
 from qc_jax.scoring import calibration
 from qc_jax.scoring.calibration import MIXED, KnownScan
 from qc_jax.scoring.conform import Conformed
+from qc_jax.scoring.scan import Measurement
 
 
 def fit(
@@ -80,7 +81,13 @@ _LEAST = 0.05
 """Dice coefficient below which nothing is left to learn from."""
 
 
-def rows_of_draw(model: Model, draw: Draw, head: str, number: int = 0) -> Iterator[Row]:
+def rows_of_draw(
+    model: Model,
+    draw: Draw,
+    head: str,
+    number: int = 0,
+    look: Callable[[Version, Measurement], dict[str, float]] = trials.look_at_nothing,
+) -> Iterator[Row]:
     """The trials of every version of a draw.
 
     Args:
@@ -88,10 +95,11 @@ def rows_of_draw(model: Model, draw: Draw, head: str, number: int = 0) -> Iterat
       draw: of scans.
       head: name of who was scanned.
       number: of the draw.
+      look: what else is read from a version and its maps.
     """
     truth = draw.grey_matter > 127 if draw.grey_matter.any() else None
     versions = versions_of(draw, model.description.sources, model.description.voxel_size)
-    return trials.rows_of(model, names.person_of(head), number, versions, truth)
+    return trials.rows_of(model, names.person_of(head), number, versions, truth, look)
 
 
 def versions_of(draw: Draw, sources: Sequence[str], voxel_size: float) -> Iterator[Version]:

@@ -92,7 +92,7 @@ def kind_called(name: str) -> Kind:
 
 def acquire(
     key: Key,
-    image: Real[Array, "X Y Z"],
+    image: Real[Array, "I J K"],
     voxel_size: Triple,
     protocol: Protocol,
     severities: Mapping[str, Number] | None = None,
@@ -145,7 +145,7 @@ def acquire(
     )
 
 
-def lying_still(image: Real[Array, "X Y Z"], voxel_size: Triple, protocol: Protocol) -> CoilKSpace:
+def lying_still(image: Real[Array, "I J K"], voxel_size: Triple, protocol: Protocol) -> CoilKSpace:
     """`(C, X, Y, Z)` complex64, the k-space of a head without noise or artefacts; see `acquire`."""
     encoding = sampling.encoding(protocol, image.shape, voxel_size)
     return _sample(jnp.asarray(image, jnp.float32), encoding.along)

@@ -17,7 +17,7 @@ from qc_jax.scoring.copies import AXES
 
 _FLOOR = 1e-12
 """Power that counts as none."""
-_LOWEST = 0.08
+_LOWEST = 0.03
 """Cycles per mm below which the head itself is as uneven as a spike."""
 _OWN, _AROUND = 5, 11
 """Samples along the edge of the boxes that a spike may fill and that it has to stand out from: a
