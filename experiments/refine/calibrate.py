@@ -97,7 +97,8 @@ def rows_of_draw(model: Model, draw: Draw, head: str, number: int = 0) -> Iterat
 def versions_of(draw: Draw, sources: Sequence[str], voxel_size: float) -> Iterator[Version]:
     """The versions of a draw, the clean one first."""
     for version, present in enumerate(draw.present):
-        inside = {sources[i]: float(present[i]) for i in np.flatnonzero(np.isfinite(present))}
+        known = zip(sources, present.tolist(), strict=True)
+        inside = {source: fraction for source, fraction in known if np.isfinite(fraction)}
         artefact = MIXED if len(inside) > 1 else next(iter(inside), None)
         seen = conformed(draw, version, voxel_size)
         yield Version(artefact, inside, seen.image, seen)
