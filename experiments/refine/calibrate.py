@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from experiments import trials
 from experiments.acquired import Draw, Head
 from experiments.trials import Row, Version
 from qc_jax.data import names
+from qc_jax.descriptions import Calibration
 from qc_jax.models import Model
 from qc_jax.native import OnGrid
 from qc_jax.scoring import calibration
@@ -24,7 +24,7 @@ def fit(
     heads: Sequence[Head],
     numbers: Iterable[int],
     folder: Path,
-) -> dict[str, Any]:
+) -> Calibration:
     """The calibration of a model by draws, of which some have to be of label maps.
 
     Args:
