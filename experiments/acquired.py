@@ -22,7 +22,7 @@ from qc_jax.augment.protocol import Axes, Protocol, as_stored, draw_protocol
 from qc_jax.data import cache, grid, label_maps, nifti, read_split
 from qc_jax.errors import ConfigError
 from qc_jax.models import Description
-from qc_jax.scoring.conform import centre_of_box, conform_to, from_zero, to_grid
+from qc_jax.scoring.conform import Conformed, centre_of_box, conform_to, from_zero, to_grid
 
 _EDGE, _GRID = 1.0, (192, 240, 240)
 """mm and voxels of the label maps."""
@@ -145,6 +145,38 @@ def real_head(path: Path) -> Head:
     return Head(nifti.stem(path), None, from_zero(data), affine)
 
 
+class _Session(NamedTuple):
+    """What all versions of a draw have in common.
+
+    Attributes:
+      key: of what the scanner draws.
+      image: `(X, Y, Z)`, the head.
+      voxel_size: `(3,)` mm of it.
+      affine: `(4, 4)` of it.
+      protocol: how it is scanned.
+      still: see `acquisition.lying_still`.
+      remains: `(X, Y, Z)` bool, what is left of the head by a pipeline; None for all.
+    """
+
+    key: jax.Array
+    image: np.ndarray
+    voxel_size: tuple[float, ...]
+    affine: np.ndarray
+    protocol: Protocol
+    still: jax.Array
+    remains: np.ndarray | None
+
+
+class _Scan(NamedTuple):
+    """A version as it leaves the scanner, `(X, Y, Z)`, with its affine and where its artefacts are,
+    `(X, Y, Z)` in [0, 1] or None for everywhere."""
+
+    image: jax.Array
+    affine: np.ndarray
+    protocol: Protocol
+    region: jax.Array | None
+
+
 def draw(rng: np.random.Generator, head: Head, description: Description) -> Draw:
     """Scans a head clean, with each cause alone, and with two together.
 
@@ -154,14 +186,67 @@ def draw(rng: np.random.Generator, head: Head, description: Description) -> Draw
       description: of the model whose grid the versions come to.
     """
     key = jax.random.key(int(rng.integers(2**31)))
-    image, fractions = head.image, head.fractions
+    image, fractions = _anatomy(rng, key, head)
+    session = _session(rng, key, head, image, fractions)
+    later = int(rng.integers(2**31))
+    versions = _versions(rng, description.sources)
+    grid_of = description.voxel_size, description.field_of_view
+    conformed: list[Conformed] = []
+    regions, centre = [], None
+    for kinds, part in versions:
+        scan = _scan(rng, session, kinds, part)
+        data, affine = _processed(np.random.default_rng(later), scan)
+        if centre is None:
+            centre = centre_of_box(data, affine, *grid_of)
+        conformed.append(conform_to(data, affine, *grid_of, centre))
+        where = np.full(description.field_of_view, 255 * bool(kinds), np.uint8)
+        if scan.region is not None:
+            region = np.asarray(scan.region)
+            where = _bytes(grid.resample(region, scan.affine, *grid_of, centre))
+        regions.append(where)
+
+    grey_matter = np.zeros(description.field_of_view, np.uint8)
     if fractions is not None:
-        if rng.random() < 0.75:
-            fractions = _deform(jax.random.fold_in(key, 1), fractions)
-        image = np.asarray(_draw_image(jax.random.fold_in(key, 2), fractions))
-        image = np.asarray(augment.bias_field(jax.random.fold_in(key, 3), image, 0.3))
-        fractions = np.asarray(fractions)
-    assert image is not None, f"{head.name} has neither fractions nor an image"
+        grey = fractions[..., _GREY].sum(axis=-1, dtype=np.float32) / 255
+        assert centre is not None  # there is a clean version
+        grey_matter = _bytes(grid.resample(grey, head.affine, *grid_of, centre))
+    scans, axes, slices = map(np.stack, zip(*(c.k_space for c in conformed), strict=True))
+    return Draw(
+        np.stack([version.image for version in conformed]).astype(np.float16),
+        np.stack([version.mask for version in conformed]),
+        grey_matter,
+        np.stack(regions),
+        scans,
+        axes,
+        slices.astype(np.float16),
+        _present(versions, description.sources),
+        np.array(["+".join(kind.name for kind, _ in kinds) or "clean" for kinds, _ in versions]),
+    )
+
+
+def _anatomy(
+    rng: np.random.Generator, key: jax.Array, head: Head
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The image of a head, of a label map in a shape and contrast of its own, and its fractions."""
+    if head.fractions is None:
+        assert head.image is not None, f"{head.name} has neither fractions nor an image"
+        return head.image, None
+    fractions = head.fractions
+    if rng.random() < 0.75:
+        fractions = _deform(jax.random.fold_in(key, 1), fractions)
+    image = _draw_image(jax.random.fold_in(key, 2), fractions)
+    image = augment.bias_field(jax.random.fold_in(key, 3), image, 0.3)
+    return np.asarray(image), np.asarray(fractions)
+
+
+def _session(
+    rng: np.random.Generator,
+    key: jax.Array,
+    head: Head,
+    image: np.ndarray,
+    fractions: np.ndarray | None,
+) -> _Session:
+    """A protocol for the head, and what a pipeline leaves of it."""
     brain = None
     as_it_is = bool(rng.random() < (_ON_GRID if fractions is None else _BRAIN_ALONE))
     if fractions is not None:
@@ -169,62 +254,49 @@ def draw(rng: np.random.Generator, head: Head, description: Description) -> Draw
         if as_it_is:
             image = np.where(_around(rng, brain), image, np.float32(0))
     size = tuple(map(float, np.linalg.norm(head.affine[:3, :3], axis=0)))
-    box = fold_over.head_box(image, size)
-    protocol = draw_protocol(rng, box, max(size))
+    protocol = draw_protocol(rng, fold_over.head_box(image, size), max(size))
     if as_it_is:
         protocol = as_stored(image.shape, size, Axes(*map(int, rng.permutation(3))))
     remains = _remains(rng, brain)
-    later = int(rng.integers(2**31))
-
     still = acquisition.lying_still(image, size, protocol)
+    return _Session(key, image, size, head.affine, protocol, still, remains)
 
-    versions = _versions(rng, description.sources)
-    found, centre = [], None
-    grid_of = description.voxel_size, description.field_of_view
-    for kinds, part in versions:
-        own, severities = protocol, {}
-        for kind, fraction in kinds:
-            severities[kind.name] = kind.severity(fraction)
-            if kind.name == "fold_over":
-                own = fold_over.random_narrow(rng, protocol, box, severities.pop(kind.name))
-        region = None
-        if part is not None:
-            region = local.random_slab(jax.random.key(part), own.stored)
-        as_planned = still if own is protocol else None
-        scan = acquisition.acquire(key, image, size, own, severities, region, as_planned)
-        to_world = own.affine(head.affine, image.shape, size)
-        if remains is not None:
-            there = to_grid(remains, head.affine, own.stored, to_world, order=0) > 0
-            scan = pipeline.remove(scan, ~there)
-        data, affine = _processed(np.random.default_rng(later), scan, to_world, own)
-        if centre is None:
-            centre = centre_of_box(data, affine, *grid_of)
-        conformed = conform_to(data, affine, *grid_of, centre)
-        where = np.full(conformed.image.shape, 255 * bool(kinds), np.uint8)
-        if region is not None:
-            where = _bytes(grid.resample(np.asarray(region), to_world, *grid_of, centre))
-        found.append((conformed, where))
 
-    grey_matter = np.zeros(description.field_of_view, np.uint8)
-    if fractions is not None:
-        grey = fractions[..., _GREY].sum(axis=-1, dtype=np.float32) / 255
-        grey_matter = _bytes(grid.resample(grey, head.affine, *grid_of, centre))
-    present = np.full((len(versions), len(description.sources)), np.nan, np.float32)
+def _scan(
+    rng: np.random.Generator,
+    session: _Session,
+    kinds: Sequence[tuple[acquisition.Kind, float]],
+    part: int | None,
+) -> _Scan:
+    """One version: with these kinds at these fractions, in a part of the head by this seed."""
+    size, own, severities = session.voxel_size, session.protocol, {}
+    for kind, fraction in kinds:
+        severity = float(kind.severity(fraction))
+        if kind.name == "fold_over":
+            box = fold_over.head_box(session.image, size)
+            own = fold_over.random_narrow(rng, session.protocol, box, severity)
+        else:
+            severities[kind.name] = severity
+    region = None if part is None else local.random_slab(jax.random.key(part), own.stored)
+    still = session.still if own is session.protocol else None
+    scan = acquisition.acquire(session.key, session.image, size, own, severities, region, still)
+    affine = own.affine(session.affine, session.image.shape, size)
+    if session.remains is not None:
+        there = to_grid(session.remains, session.affine, own.stored, affine, order=0) > 0
+        scan = pipeline.remove(scan, ~there)
+    return _Scan(scan, affine, own, region)
+
+
+def _present(
+    versions: Sequence[tuple[list[tuple[acquisition.Kind, float]], int | None]],
+    sources: Sequence[str],
+) -> np.ndarray:
+    """`(V, N)`, see `Draw`."""
+    present = np.full((len(versions), len(sources)), np.nan, np.float32)
     for row, (kinds, _) in zip(present, versions, strict=True):
         for kind, fraction in kinds:
-            row[description.sources.index(kind.cause)] = fraction
-    scan, axes, slices = map(np.stack, zip(*(c.k_space for c, _ in found), strict=True))
-    return Draw(
-        np.stack([conformed.image for conformed, _ in found]).astype(np.float16),
-        np.stack([conformed.mask for conformed, _ in found]),
-        grey_matter,
-        np.stack([where for _, where in found]),
-        scan,
-        axes,
-        slices.astype(np.float16),
-        present,
-        np.array(["+".join(kind.name for kind, _ in kinds) or "clean" for kinds, _ in versions]),
-    )
+            row[sources.index(kind.cause)] = fraction
+    return present
 
 
 def check_sources(sources: Sequence[str]) -> None:
@@ -273,12 +345,11 @@ def _around(rng: np.random.Generator, brain: np.ndarray) -> np.ndarray:
     return ndimage.binary_fill_holes(wider)
 
 
-def _processed(
-    rng: np.random.Generator, scan: jax.Array, to_world: np.ndarray, protocol: Protocol
-) -> tuple[np.ndarray, np.ndarray]:
+def _processed(rng: np.random.Generator, version: _Scan) -> tuple[np.ndarray, np.ndarray]:
     """What pipelines do, and where the voxels are then."""
+    scan, to_world = version.image, version.affine
     if rng.random() < _MOVED:
-        scan, to_old = pipeline.random_move(rng, scan, protocol.stored_voxel_size)
+        scan, to_old = pipeline.random_move(rng, scan, version.protocol.stored_voxel_size)
         to_world = to_world @ to_old
     if rng.random() < _SCALED:
         scan = pipeline.random_scale(rng, scan)

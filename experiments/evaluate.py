@@ -29,7 +29,7 @@ def score_scans(
     draws: int,
     seed: int,
     overlap: float = OVERLAP,
-    advance: Callable[[], None] = lambda: None,
+    advance: Callable[[], object] = lambda: None,
 ) -> list[KnownScan]:
     """Scores every subject clean, with each artefact and with several, `draws` times each.
 

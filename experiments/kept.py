@@ -18,7 +18,7 @@ Arrays = TypeVar("Arrays")
 
 def folder_for(parent: Path, subjects: Sequence[data.Subject], *known_by: Any) -> Path:
     """A folder for what these heads and all else in `known_by` determine, that of others apart."""
-    heads = [hashlib.sha256(subject.fractions).hexdigest() for subject in subjects]
+    heads = [subject.digest() for subject in subjects]
     text = repr([*known_by, *heads])
     folder = parent / hashlib.sha256(text.encode()).hexdigest()[:16]
     with files.writing(folder):

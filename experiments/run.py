@@ -6,7 +6,7 @@ import importlib.metadata
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import tyro
 
@@ -14,6 +14,8 @@ from experiments import command, limits
 from experiments.presets import PRESETS, Config, Until
 from experiments.signals import Stop, stop_on_signal
 from qc_jax.errors import ConfigError
+
+Preset = Literal["demo", "gpu", "paper"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Arguments:
     stage: Until = "all"
     """What to do: task, then teachers (one for each source), then student; evaluate measures what
     is there once more."""
-    preset: Literal["demo", "gpu", "paper"] = "demo"
+    preset: Preset = "demo"
     """Defaults of all fields below."""
     run_dir: Annotated[str, tyro.conf.arg(metavar="DIR")] = "runs/demo"
     """Folder of the run: configuration, checkpoints, metrics, figures, summary."""
@@ -57,7 +59,8 @@ def parse(arguments: list[str]) -> Arguments:
             preset = value or "".join(arguments[i + 1 : i + 2])
     if preset not in PRESETS:
         raise ConfigError(f"--preset {preset} is unknown: choose from {', '.join(PRESETS)}")
-    default = Arguments(config=PRESETS[preset], preset=preset, run_dir=f"runs/{preset}")
+    named = cast(Preset, preset)
+    default = Arguments(config=PRESETS[preset], preset=named, run_dir=f"runs/{preset}")
     return tyro.cli(Arguments, args=arguments, default=default, prog="python -m experiments.run")
 
 

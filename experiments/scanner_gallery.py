@@ -8,7 +8,7 @@ import dataclasses
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import matplotlib
@@ -103,7 +103,7 @@ def scans(key: jax.Array, head: Head, fraction: float) -> Iterator[tuple[str, np
     clean = scan()
     yield "clean", clean, size
     for axis, side in zip(protocol.encoded, (0.8, -0.8), strict=True):
-        share = acquisition.kind_called("fold_over").severity(fraction)
+        share = float(acquisition.kind_called("fold_over").severity(fraction))
         narrow = fold_over.narrow(protocol, box, axis, share, side)
         yield f"fold_over along {'xyz'[axis]}: {share:.2g}", scan(narrow), narrow.stored_voxel_size
     for kind in acquisition.KINDS:
@@ -136,7 +136,7 @@ def protocol_for(box: np.ndarray, edge: float) -> Protocol:
 def ways_of_storing(scan, protocol: Protocol) -> Iterator[tuple[str, np.ndarray, tuple]]:
     """The same head by other protocols."""
     x, y, _ = protocol.matrix
-    for title, fields in {
+    protocols: dict[str, dict[str, Any]] = {
         "partial Fourier 5/8": {"partial_phase": 0.625},
         "zero filling 2, elliptical": {"zero_filling": (2.0, 2.0, 2.0), "elliptical": True},
         "Hann window": {"apodisation": 1.0},
@@ -146,7 +146,8 @@ def ways_of_storing(scan, protocol: Protocol) -> Iterator[tuple[str, np.ndarray,
             "axes": Axes(readout=1, phase=0, partition=2),
             "matrix": (x, y, max(round(protocol.field_of_view[2] / 5), 2)),
         },
-    }.items():
+    }
+    for title, fields in protocols.items():
         other = dataclasses.replace(protocol, **fields)
         yield title, scan(other), other.stored_voxel_size
 

@@ -49,7 +49,9 @@ def write_heads(path: Path, heads: Sequence[Head]) -> None:
             top = max(float(head.image.max()), float(np.finfo(np.float32).tiny))
             rounded = np.rint(head.image / top * _LARGEST)
             arrays[f"{head.name}/image"] = rounded.astype(np.uint16)
-    files.write_whole(path, lambda partial: np.savez_compressed(partial, **arrays))
+    files.write_whole(
+        path, lambda partial: np.savez_compressed(partial, allow_pickle=False, **arrays)
+    )
 
 
 def turns_in(path: Path) -> list[str]:
@@ -81,7 +83,7 @@ def read_head(path: Path, name: str) -> Head:
 @contextlib.contextmanager
 def processes(
     path: Path, description: Description, seed: int, folder: Path, number: int, draws: int
-) -> Iterator[list[BaseProcess]]:
+) -> Iterator[Sequence[BaseProcess]]:
     """Within the block, that many processes make the draws that the folder lacks.
 
     Args:

@@ -71,7 +71,10 @@ def load_params(config: Config, folder: Path, stage: Stage, frozen: training.Fro
         like = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), like
         )
-        state, saved = checkpoints.restore(manager, like)
+        restored = checkpoints.restore(manager, like)
+    if restored is None:
+        return None
+    state, saved = restored
     if frozen is not None:
         _check_learnt_from(folder / stage.name, saved, frozen)
     if int(state.step) != stage.steps:

@@ -1,6 +1,7 @@
 """Types of arrays, with their axes by name.
 
 `Float[Array, "X Y Z"]` is an image of jax or numpy; in one call, axes of one name have one size.
+A single axis is written with a space before it, " N", as ruff would take it for a name otherwise.
 jaxtyping and beartype check every call while the tests run (`conftest.py`); otherwise the types are
 for readers and editors, and cost nothing.  A function takes either kind of array where it says
 `Array` and returns that of jax where it says `jax.Array`.

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from qc_jax.augment.source import check_name
 from qc_jax.network import UNet, check_divisible
@@ -116,6 +116,59 @@ def check_description(description: Description) -> None:
         all(p <= n for p, n in zip(description.patch, description.field_of_view, strict=True)),
         f"patch {description.patch} is larger than field_of_view {description.field_of_view}",
     )
+
+
+class CauseModel(TypedDict):
+    """Logits of no artefact and of each source, and how often the likeliest was right of others."""
+
+    classes: list[str]
+    coefficients: list[list[float]]
+    intercepts: list[float]
+    accuracy: float
+
+
+class SeveritySteps(TypedDict):
+    """From standard scores of a source to the fraction of its severity; and their correlation."""
+
+    standard_scores: list[float]
+    fractions: list[float]
+    spearman: float
+
+
+class DiceModel(TypedDict):
+    """The logit of the Dice coefficient, and how well it was predicted of others."""
+
+    coefficients: list[float]
+    intercept: float
+    lowest_of_clean: float
+    mean_absolute_error: float
+    spearman: float
+
+
+class VolumeScale(TypedDict):
+    """What the error bar of a volume is multiplied with; shares within it before and after."""
+
+    scale: float
+    coverage_before: float
+    coverage_after: float
+
+
+class Calibration(TypedDict, total=False):
+    """What the scores of a model mean, as `scoring.calibration.fit` learns it and a model's file
+    holds it; all of it, or nothing where nothing was learnt.
+
+    `reference` has the scores of clean scans by the name of the channel, in their order.
+    """
+
+    reference: dict[str, list[float]]
+    log_mean: list[float]
+    log_scale: list[float]
+    cause: CauseModel
+    severity: dict[str, SeveritySteps]
+    dice: DiceModel
+    volume: VolumeScale
+    scans: int
+    subjects: list[str]
 
 
 def check_calibration(calibration: Any, sources: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
 from qc_jax import descriptions, files
-from qc_jax.descriptions import Description
+from qc_jax.descriptions import Calibration, Description
 from qc_jax.errors import CheckpointError
 
 __all__ = ["DEFAULT", "Description", "Model", "load_model", "save_model"]
@@ -47,7 +47,7 @@ class Model:
     description: Description
     params: Any
     training: dict[str, Any]
-    calibration: dict[str, Any]
+    calibration: Calibration
 
 
 def save_model(
@@ -55,7 +55,7 @@ def save_model(
     description: Description,
     params: Any,
     training: dict[str, Any],
-    calibration: dict[str, Any],
+    calibration: Calibration,
 ) -> Model:
     """Writes the weights and, beside them, all the rest.
 

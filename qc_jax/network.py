@@ -59,8 +59,8 @@ class UNet(nn.Module):
     def __call__(
         self,
         image: Float[Array, "B X Y Z 1"],
-        scan_spectrum: Float[Array, "S D"] | Float[Array, "D"] | None = None,
-        scan_levels: Float[Array, "L"] | None = None,
+        scan_spectrum: Float[Array, "S D"] | Float[Array, " D"] | None = None,
+        scan_levels: Float[Array, " L"] | None = None,
         evidence: Evidence | None = None,
     ) -> tuple[Float[jax.Array, "B X Y Z K"], Float[jax.Array, "B X Y Z V"]]:
         """Segments a batch of images.
@@ -151,8 +151,8 @@ class UNet(nn.Module):
         self,
         image: Float[Array, "B X Y Z 1"],
         levels: Float[Array, "B x y z C"],
-        scan_spectrum: Float[Array, "S D"] | Float[Array, "D"] | None,
-        scan_levels: Float[Array, "L"] | None,
+        scan_spectrum: Float[Array, "S D"] | Float[Array, " D"] | None,
+        scan_levels: Float[Array, " L"] | None,
     ) -> Float[jax.Array, "B X Y Z V"]:
         """Levels for each voxel of the bottleneck to the coarse map, `(B, X, Y, Z, 1 + N)`."""
         spectra = spectrum.describe(image[..., 0])
@@ -264,7 +264,7 @@ def check_divisible(shape: Sequence[int], depth: int) -> None:
 
 
 def instance_norm(
-    x: Float[Array, "B X Y Z C"], scale: Float[Array, "C"], bias: Float[Array, "C"]
+    x: Float[Array, "B X Y Z C"], scale: Float[Array, " C"], bias: Float[Array, " C"]
 ) -> Float[jax.Array, "B X Y Z C"]:
     """Zero mean and unit variance over the three axes of each channel, then `scale` and `bias`."""
     dtype, x = x.dtype, jnp.asarray(x, jnp.float32)

@@ -19,7 +19,7 @@ def test_names_of_the_front_door_are_listed_and_there():
     assert set(dir(qc_jax)) == {*qc_jax.__all__, "__version__"}
     for name in qc_jax.__all__:
         assert getattr(qc_jax, name) is not None
-    assert qc_jax.losses.combined_loss and qc_jax.augment.compose
+    assert callable(qc_jax.losses.combined_loss) and callable(qc_jax.augment.compose)
     with pytest.raises(AttributeError, match="no attribute 'loses'"):
         qc_jax.loses  # noqa: B018
 

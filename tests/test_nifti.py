@@ -2,6 +2,7 @@
 
 import gzip
 import os
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -23,7 +24,8 @@ def nifti_bytes(data=None, affine=None, **fields) -> bytearray:
         scan() if data is None else data, np.eye(4) if affine is None else affine
     )
     content = bytearray(image.to_bytes())
-    layout = {n: (dt, off) for n, (dt, off, *_) in nib.Nifti1Header.template_dtype.fields.items()}
+    known: Any = nib.Nifti1Header.template_dtype.fields or {}
+    layout = {n: (dt, off) for n, (dt, off, *_) in known.items()}
     for name, value in fields.items():
         dtype, offset = layout[name]
         content[offset : offset + dtype.itemsize] = np.asarray(value, dtype.base).tobytes()

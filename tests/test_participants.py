@@ -5,7 +5,7 @@ import pytest
 from qc_jax.scoring import participants
 
 SCANS = [("01", None), ("02", None), ("04", "1"), ("06", "2")]
-_ = None  # n/a
+_: None = None  # n/a
 HEADER = "participant_id\tage\tnote\n"
 
 

@@ -240,12 +240,17 @@ def largest_file(folder):
     return max((path for path in folder.rglob("*") if path.is_file()), key=os.path.getsize)
 
 
+def emptied(step):
+    shutil.rmtree(step)
+    step.mkdir()
+
+
 DAMAGE = {
     "bit flipped": lambda step: flip_a_bit(largest_file(step)),
     "truncated": lambda step: largest_file(step).write_bytes(b""),
     "file deleted": lambda step: largest_file(step).unlink(),
     "no sums": lambda step: (step / "sha256.json").unlink(),
-    "empty": lambda step: (shutil.rmtree(step), step.mkdir()),
+    "empty": emptied,
 }
 
 

@@ -1,7 +1,7 @@
 """The training step and each of its convolutions against PyTorch."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -115,18 +115,18 @@ def convolutions(quick: bool) -> Iterator[Record]:
             [0] * 3,
             1,
         )
-        pairs = {
+        pairs: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
             "forward": (
-                lambda x=x, k=kernel, f=forward: f(x, k),
-                lambda x=torch_x, k=torch_kernel: functional.conv3d(x, k, padding=1),
+                functools.partial(forward, x, kernel),
+                functools.partial(functional.conv3d, torch_x, torch_kernel, padding=1),
             ),
             "input gradient": (
-                lambda x=x, k=kernel, g=out, f=input_gradient: f(x, k, g),
-                lambda f=backward: f([True, False, False]),
+                functools.partial(input_gradient, x, kernel, out),
+                functools.partial(backward, [True, False, False]),
             ),
             "kernel gradient": (
-                lambda x=x, k=kernel, g=out, f=kernel_gradient: f(x, k, g),
-                lambda f=backward: f([False, True, False]),
+                functools.partial(kernel_gradient, x, kernel, out),
+                functools.partial(backward, [False, True, False]),
             ),
         }
         if channels == 1:

@@ -12,7 +12,7 @@ from sklearn import metrics
 def bootstrap(
     statistic: Callable[..., float],
     subjects: Sequence[str],
-    *columns: Sequence[float],
+    *columns: Sequence[float] | np.ndarray,
     draws: int = 1000,
 ) -> dict[str, Any]:
     """`{value, low, high, n}`: the statistic, and the 95 % percentile interval over subjects.
@@ -24,9 +24,9 @@ def bootstrap(
       draws: of the bootstrap; those for which the statistic is not defined are left out, and where
         none remains, all three are nan.
     """
-    subjects = np.asarray(subjects)
+    owners = np.asarray(subjects)
     arrays = [np.asarray(column) for column in columns]
-    rows = [np.flatnonzero(subjects == subject) for subject in np.unique(subjects)]
+    rows = [np.flatnonzero(owners == subject) for subject in np.unique(owners)]
     if not rows:
         return {"value": np.nan, "low": np.nan, "high": np.nan, "n": 0, "subjects": 0}
 

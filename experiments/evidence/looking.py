@@ -76,6 +76,7 @@ def interpreted(rows: list[Row], model: Model) -> pl.DataFrame:
 
 def tissues_of(subject: data.Subject) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Masks of grey matter, white matter and air, where each is as pure as it gets."""
+    assert subject.fractions is not None, f"{subject.name} has no fractions of tissues"
     names = ("grey_matter", "white_matter", "air")
     fractions = [subject.fractions[..., TISSUES.index(name)] for name in names]
     grey, white, air = (fraction >= 0.9 * fraction.max() for fraction in fractions)

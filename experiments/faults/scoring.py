@@ -15,7 +15,7 @@ import nibabel as nib
 import numpy as np
 import psutil
 
-from experiments.faults import corpus
+from experiments.faults import corpus, forged
 from qc_jax.data import nifti
 from qc_jax.errors import ScanError
 from qc_jax.scoring import group
@@ -101,7 +101,7 @@ def score_many(
         path = folder / "bids" / name / "anat" / f"{name}_T1w.nii"
         path.parent.mkdir(parents=True)
         noisy = np.abs(stored + rng.normal(0, 100, head.shape)).astype(np.int16)
-        content = nib.Nifti1Image(noisy, np.diag([corpus.VOXEL_SIZE] * 3 + [1.0])).to_bytes()
+        content = nib.Nifti1Image(noisy, np.diag([forged.VOXEL_SIZE] * 3 + [1.0])).to_bytes()
         every = number // bad if bad else number + 1
         path.write_bytes(content[:5000] if index % every == every - 1 else content)
     where = [str(folder / "bids"), str(folder / "out")]

@@ -109,15 +109,15 @@ class Seen(Trial):
       details, own_auc, total_auc: see `Row`.
       doubts: see `doubts.doubts`.
       copies: fields of `copies.Copy`.
-      spikes: fields of `spikes.Spike`.
+      spikes: fields of `spikes.Spike`; none in what was kept before they were looked for.
     """
 
     doubts: list[str]
     copies: list[dict[str, Any]]
     details: dict[str, Any]
+    spikes: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     own_auc: float | None = None
     total_auc: float | None = None
-    spikes: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
 
 class Scored(NamedTuple):

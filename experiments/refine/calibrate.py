@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from experiments import trials
 from experiments.acquired import Draw, Head
 from experiments.trials import Row, Version
 from qc_jax.data import names
+from qc_jax.descriptions import Calibration
 from qc_jax.models import Model
 from qc_jax.native import OnGrid
 from qc_jax.scoring import calibration
@@ -25,7 +25,7 @@ def fit(
     heads: Sequence[Head],
     numbers: Iterable[int],
     folder: Path,
-) -> dict[str, Any]:
+) -> Calibration:
     """The calibration of a model by draws, of which some have to be of label maps.
 
     Args:
@@ -105,7 +105,8 @@ def rows_of_draw(
 def versions_of(draw: Draw, sources: Sequence[str], voxel_size: float) -> Iterator[Version]:
     """The versions of a draw, the clean one first."""
     for version, present in enumerate(draw.present):
-        inside = {sources[i]: float(present[i]) for i in np.flatnonzero(np.isfinite(present))}
+        known = zip(sources, present.tolist(), strict=True)
+        inside = {source: fraction for source, fraction in known if np.isfinite(fraction)}
         artefact = MIXED if len(inside) > 1 else next(iter(inside), None)
         seen = conformed(draw, version, voxel_size)
         yield Version(artefact, inside, seen.image, seen)

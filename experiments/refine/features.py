@@ -105,25 +105,34 @@ def of_draw(model: Model, draw: Draw, rng: np.random.Generator) -> Features:
             truth = [draw.grey_matter[place] > 127 for place in places]
             labels = np.stack(truth) if draw.grey_matter.any() else np.argmax(logits, axis=-1)
         error = optax.softmax_cross_entropy_with_integer_labels(logits, labels.astype(np.int32))
+        divergence = jnp.sum(jnp.exp(clean) * (clean - log_chances), axis=-1)
+        region = _cut_out(draw.regions[version], places) / np.float32(255)
         parts.append(
-            (
-                cut(np.asarray(local)).astype(np.float16),
-                _slices(draw.slices[version], places, blocks),
-                np.concatenate([draw.scan[version], in_model]),
-                draw.axes[version],
-                cut(_means(error)),
-                cut(_means(2 * jnp.sum(jnp.exp(clean) * (clean - log_chances), axis=-1))),
-                cut(_means(task)),
-                cut(_means(_cut_out(draw.regions[version], places) / np.float32(255))),
-                cut(_means(_cut_out(draw.masks[version], places).astype(np.float32))),
-            )
+            {
+                "local": cut(np.asarray(local)).astype(np.float16),
+                "slices": _slices(draw.slices[version], places, blocks),
+                "scan": np.concatenate([draw.scan[version], in_model]),
+                "axes": draw.axes[version],
+                "cross_entropy": cut(_means(error)),
+                "own": cut(_means(2 * divergence)),
+                "task": cut(_means(task)),
+                "region": cut(_means(region)),
+                "inside": cut(_means(_cut_out(draw.masks[version], places).astype(np.float32))),
+            }
         )
+    stacked = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
+    stacked |= {"present": draw.present, "comparable": _comparable(draw)}
+    return Features(**stacked)
+
+
+def _comparable(draw: Draw) -> np.ndarray:
+    """`(V, N)` bool, see `Features`: of the last version, which holds several causes."""
     present = draw.present
     alone = present[1:-1]
     whole = draw.regions[1:-1].reshape(len(alone), -1).min(axis=1) == 255
     comparable = np.ones(present.shape, bool)
     comparable[-1] = (whole[:, None] & np.isfinite(alone)).any(axis=0) | np.isnan(present[-1])
-    return Features(*(np.stack(part) for part in zip(*parts, strict=True)), present, comparable)
+    return comparable
 
 
 def _block(rng: np.random.Generator, mask: np.ndarray, cells: int) -> tuple[slice, ...]:

@@ -100,15 +100,13 @@ def blocks_of(draws: Sequence[Features]) -> Blocks:
         arrays = [getattr(found, name) for found in draws]
         return np.concatenate([array.reshape(-1, *array.shape[2:]) for array in arrays])
 
+    cells = ("local", "slices", "cross_entropy", "own", "task", "region", "inside")
     return Blocks(
-        *(
-            merged(n)
-            for n in ("local", "slices", "cross_entropy", "own", "task", "region", "inside")
-        ),
-        *(row(n) for n in ("scan", "axes", "present")),
-        np.concatenate(of_scan),
-        np.concatenate(of_clean),
-        np.concatenate(of_alone),
+        **{name: merged(name) for name in cells},
+        **{name: row(name) for name in ("scan", "axes", "present")},
+        of_scan=np.concatenate(of_scan),
+        of_clean=np.concatenate(of_clean),
+        of_alone=np.concatenate(of_alone),
     )
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 
-from qc_jax.arrays import Array, CoilKSpace, Float, Image, Key, Number, Real, Triple
+from qc_jax.arrays import Array, Complex, Float, Image, Key, Number, Real, Triple
 from qc_jax.augment import fold_over, local, poses, sampling, scanner
 from qc_jax.augment.protocol import Protocol
 from qc_jax.augment.sampling import Encoding
@@ -92,12 +92,12 @@ def kind_called(name: str) -> Kind:
 
 def acquire(
     key: Key,
-    image: Real[Array, "I J K"],
+    image: Real[Array, "X Y Z"],
     voxel_size: Triple,
     protocol: Protocol,
     severities: Mapping[str, Number] | None = None,
     region: Float[Array, "S1 S2 S3"] | None = None,
-    still: CoilKSpace | None = None,
+    still: Complex[jax.Array, "C K1 K2 K3"] | None = None,
 ) -> Float[jax.Array, "S1 S2 S3"]:
     """Scans a head.
 
@@ -145,7 +145,9 @@ def acquire(
     )
 
 
-def lying_still(image: Real[Array, "I J K"], voxel_size: Triple, protocol: Protocol) -> CoilKSpace:
+def lying_still(
+    image: Real[Array, "X Y Z"], voxel_size: Triple, protocol: Protocol
+) -> Complex[jax.Array, "C K1 K2 K3"]:
     """`(C, X, Y, Z)` complex64, the k-space of a head without noise or artefacts; see `acquire`."""
     encoding = sampling.encoding(protocol, image.shape, voxel_size)
     return _sample(jnp.asarray(image, jnp.float32), encoding.along)

@@ -23,7 +23,7 @@ _SIZE = 256.0
 
 
 def profiles(
-    protocol: Protocol, axis: int, position: Float[np.ndarray, "M"]
+    protocol: Protocol, axis: int, position: Float[np.ndarray, " M"]
 ) -> Complex[np.ndarray, "C M"]:
     """`(C, N)` complex, what one axis contributes to each coil's sensitivity and to the phase.
 
@@ -93,7 +93,7 @@ def noise(
 
 
 def leave_residue(
-    k_space: CoilKSpace, axis: int, weights: Sequence[float] | Float[Array, "C"]
+    k_space: CoilKSpace, axis: int, weights: Sequence[float] | Float[Array, " C"]
 ) -> CoilKSpace:
     """What parallel imaging of every other line leaves: a faint copy half a field of view away.
 

@@ -19,7 +19,7 @@ from qc_jax.augment.source import Source
 
 def compose(
     key: Key, image: ImageLike, sources: Sequence[Source], rate: float = 0.5
-) -> tuple[Image, Float[jax.Array, "N"]]:
+) -> tuple[Image, Float[jax.Array, " N"]]:
     """Draws severities and applies them.
 
     Args:
@@ -39,8 +39,8 @@ def draw_severities(
     key: Key,
     sources: Sequence[Source],
     rate: float = 0.5,
-    allowed: Bool[Array, "N"] | None = None,
-) -> Float[jax.Array, "N"]:
+    allowed: Bool[Array, " N"] | None = None,
+) -> Float[jax.Array, " N"]:
     """Severities `(N,)`; every source alike and on its own, so that `rate` of images get any.
 
     Args:
@@ -66,8 +66,8 @@ def apply_sources(
     key: Key,
     image: ImageLike,
     sources: Sequence[Source],
-    severities: Float[Array, "N"],
-    allowed: Bool[Array, "N"] | None = None,
+    severities: Float[Array, " N"],
+    allowed: Bool[Array, " N"] | None = None,
 ) -> Image:
     """Applies every source at its severity; with the same key, a source draws the same details.
 
@@ -97,8 +97,8 @@ def _apply_sources(
     key: Key,
     image: ImageLike,
     sources: tuple[Source, ...],
-    severities: Float[Array, "N"],
-    allowed: Bool[Array, "N"] | None,
+    severities: Float[Array, " N"],
+    allowed: Bool[Array, " N"] | None,
 ) -> Image:
     # What is absent costs nothing, unless `vmap` turns the choice into a selection.
     def through_k_space(image):

@@ -61,7 +61,7 @@ def resample(
 
 
 def _weights(
-    where: Float[Array, "places"], size: int, method: str
+    where: Float[Array, " places"], size: int, method: str
 ) -> Float[jax.Array, "places size"]:
     """`(places, voxels)`, how much of each voxel a place between voxels takes; 0 outside."""
     distance = jnp.abs(jnp.asarray(where)[:, None] - np.arange(size))

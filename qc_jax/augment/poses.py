@@ -24,7 +24,7 @@ _MM = 1.0
 """Shift in mm for each degree of rotation."""
 
 
-def moments(lines: int, shots: int | Int[Array, ""]) -> Float[jax.Array, "{lines}"]:
+def moments(lines: int, shots: int | Int[Array, ""]) -> Float[jax.Array, " {lines}"]:
     """`(lines,)` when each line is acquired, 0 to 1, in the order of `fftfreq`.
 
     Args:
@@ -37,8 +37,8 @@ def moments(lines: int, shots: int | Int[Array, ""]) -> Float[jax.Array, "{lines
 
 
 def pose_numbers(
-    lines: int, shots: int | Int[Array, ""], starts: Float[Array, "events"]
-) -> Int[jax.Array, "{lines}"]:
+    lines: int, shots: int | Int[Array, ""], starts: Float[Array, " events"]
+) -> Int[jax.Array, " {lines}"]:
     """`(lines,)` int, the pose in which each line is acquired.
 
     Args:

@@ -56,7 +56,7 @@ def encoding(protocol: Protocol, shape: Sequence[int], voxel_size: Triple) -> En
 
 
 def _encode(
-    protocol: Protocol, axis: int, position: Float[np.ndarray, "N"], spacing: float
+    protocol: Protocol, axis: int, position: Float[np.ndarray, " N"], spacing: float
 ) -> Complex[np.ndarray, "M N"]:
     """`(M, N)` complex128, the encoding along one axis of voxels at `position`, `spacing` wide."""
     lines, fov = protocol.matrix[axis], protocol.field_of_view[axis]
@@ -81,7 +81,7 @@ def _fourier(lines: np.ndarray, position: np.ndarray, fov: float) -> np.ndarray:
     return np.exp(-2j * np.pi * np.outer(lines, position / fov))
 
 
-def _line_numbers(size: int) -> Int[np.ndarray, "{size}"]:
+def _line_numbers(size: int) -> Int[np.ndarray, " {size}"]:
     return np.rint(np.fft.fftfreq(size) * size).astype(int)
 
 

@@ -133,8 +133,8 @@ def add_slice_spikes(
     k_space: KSpace,
     axis: int,
     location: Int[Array, "S 3"],
-    amplitude: Float[Array, "S"],
-    phase: Float[Array, "S"],
+    amplitude: Float[Array, " S"],
+    phase: Float[Array, " S"],
 ) -> KSpace:
     """A sample far too strong in the 2-D k-space of single slices: each has stripes of its own.
 

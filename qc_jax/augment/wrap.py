@@ -47,7 +47,9 @@ def mask_lines(k_space: KSpace, axis: Axis, masked: Callable) -> KSpace:
     )
 
 
-def regular_lines(lines: Int[np.ndarray, "lines"], proportion: Number) -> Bool[jax.Array, "lines"]:
+def regular_lines(
+    lines: Int[np.ndarray, " lines"], proportion: Number
+) -> Bool[jax.Array, " lines"]:
     """Evenly spaced lines, `proportion` of them all: one in m for 1 / m, ghosts n / m apart."""
     # The zero-frequency line falls just before a masked one, never on it (proportion < 1).
     position = jnp.asarray(lines, jnp.float32) * proportion + 1e-4

@@ -10,13 +10,15 @@ out at a time.
 """
 
 import dataclasses
+import importlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy import optimize, special, stats
 
 from qc_jax import uncertainty
+from qc_jax.descriptions import Calibration, SeveritySteps, VolumeScale
 from qc_jax.errors import ConfigError
 from qc_jax.extras import extra
 from qc_jax.scoring.answer import CLEAN, Answer, answer
@@ -101,7 +103,35 @@ class Interpretation:
     named_causes: tuple[str, ...]
 
 
-def fit(scans: Sequence[KnownScan], sources: Sequence[str]) -> dict[str, Any]:
+class _Known(NamedTuple):
+    """Known scans as arrays, S of them.
+
+    Attributes:
+      features: `(S, 2 (1 + N))`, standard scores.
+      dice_features: `(S, 2 (1 + N) + 1)`, those and the logit of the expected Dice coefficient.
+      causes: `(S,)`, see `_cause_of`.
+      subjects: `(S,)`, names.
+      dices: `(S,)`, NaN where it is not known.
+    """
+
+    features: np.ndarray
+    dice_features: np.ndarray
+    causes: np.ndarray
+    subjects: np.ndarray
+    dices: np.ndarray
+
+    @property
+    def one(self) -> np.ndarray:
+        """`(S,)` bool, whether there is one cause at most."""
+        return self.causes != MIXED
+
+    @property
+    def judged(self) -> np.ndarray:
+        """`(S,)` bool, whether the Dice coefficient is known."""
+        return np.isfinite(self.dices)
+
+
+def fit(scans: Sequence[KnownScan], sources: Sequence[str]) -> Calibration:
     """Learns what scores mean.
 
     Args:
@@ -116,7 +146,51 @@ def fit(scans: Sequence[KnownScan], sources: Sequence[str]) -> dict[str, Any]:
       ExtraError: scikit-learn is not installed.
     """
     with extra("train"):  # scoring does without
-        from sklearn.isotonic import IsotonicRegression
+        importlib.import_module("sklearn")
+    _check_enough(scans, sources)
+    is_clean = np.array([s.artefact is None for s in scans])
+    logs = np.array([_logs(s.scores, s.local_scores) for s in scans])
+    mean = logs[is_clean].mean(axis=0)
+    scale = np.maximum(logs[is_clean].std(axis=0), _SMALLEST_SCALE)
+    known = _known(scans, _standard(logs, mean, scale))
+    out_cause, out_dice = _of_others(known, sources)
+    of_causes = _cause_model(
+        _of_sources(known.features[known.one]), known.causes[known.one], sources
+    )
+    of_dice = _dice_model(known.dice_features[known.judged], known.dices[known.judged])
+    error = np.abs(special.expit(out_dice) - known.dices)[known.judged]
+    clean = np.array([s.scores for s in scans if s.artefact is None])
+    return {
+        "reference": {
+            name: np.sort(clean[:, channel]).tolist()
+            for channel, name in enumerate(["task", *sources])
+        },
+        "log_mean": mean.tolist(),
+        "log_scale": scale.tolist(),
+        "cause": {
+            "classes": of_causes.classes,
+            "coefficients": of_causes.coefficients.tolist(),
+            "intercepts": of_causes.intercepts.tolist(),
+            "accuracy": float(np.mean((out_cause == known.causes)[known.one])),
+        },
+        "severity": {
+            source: _severity(scans, source, known.features[:, len(sources) + 1 + channel])
+            for channel, source in enumerate(sources, 1)
+        },
+        "dice": {
+            "coefficients": of_dice.coef_.tolist(),
+            "intercept": float(of_dice.intercept_),
+            "lowest_of_clean": float(special.expit(out_dice[is_clean].min()) - 2 * np.mean(error)),
+            "mean_absolute_error": float(np.mean(error)),
+            "spearman": rank_correlation(out_dice[known.judged], known.dices[known.judged]),
+        },
+        "volume": fit_volume(scans),
+        "scans": len(scans),
+        "subjects": np.unique(known.subjects).tolist(),
+    }
+
+
+def _check_enough(scans: Sequence[KnownScan], sources: Sequence[str]) -> None:
     if len({s.subject for s in scans if np.isfinite(s.dice)}) < 2:
         raise ConfigError(
             "labelled scans of at least two validation subjects are needed to calibrate scores, so "
@@ -127,70 +201,49 @@ def fit(scans: Sequence[KnownScan], sources: Sequence[str]) -> dict[str, Any]:
         raise ConfigError(
             f"no scan to calibrate with has {', '.join(sorted(missing))} alone; use more draws"
         )
-    clean = np.array([s.scores for s in scans if s.artefact is None])
-    logs = np.array([_logs(s.scores, s.local_scores) for s in scans])
-    of_clean = logs[[s.artefact is None for s in scans]]
-    mean, scale = of_clean.mean(axis=0), np.maximum(of_clean.std(axis=0), _SMALLEST_SCALE)
-    features = _standard(logs, mean, scale)
+
+
+def _known(scans: Sequence[KnownScan], features: np.ndarray) -> _Known:
     expected = [_logit(s.expected_dice) for s in scans]
-    dice_features = np.column_stack([features, expected])
-    causes = np.array([_cause_of(s) for s in scans])
-    subjects = np.array([s.subject for s in scans])
-    dices = np.clip([s.dice for s in scans], *_DICE_RANGE)
+    return _Known(
+        features,
+        np.column_stack([features, expected]),
+        np.array([_cause_of(s) for s in scans]),
+        np.array([s.subject for s in scans]),
+        np.clip([s.dice for s in scans], *_DICE_RANGE),
+    )
 
-    one, judged = causes != MIXED, np.isfinite(dices)
-    out_cause, out_dice = np.empty(len(scans), object), np.empty(len(scans))
-    for subject in np.unique(subjects):
-        out, rest = subjects == subject, subjects != subject
-        cause_model = _cause_model(_of_sources(features[rest & one]), causes[rest & one], sources)
-        out_cause[out] = cause_model.predict(_of_sources(features[out]))
-        model = _dice_model(dice_features[rest & judged], dices[rest & judged])
-        out_dice[out] = model.predict(dice_features[out])
-    cause_model = _cause_model(_of_sources(features[one]), causes[one], sources)
-    dice_model = _dice_model(dice_features[judged], dices[judged])
-    of_clean_dice = out_dice[[s.artefact is None for s in scans]]
-    error = np.abs(special.expit(out_dice) - dices)[judged]
 
-    severity = {}
-    for channel, source in enumerate(sources, 1):
-        own = np.array([s.artefact == source for s in scans])
-        fractions = np.array([s.fraction for s in scans])[own]
-        standard = features[own, len(sources) + 1 + channel]
-        steps = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
-        steps.fit(standard, fractions)
-        severity[source] = {
-            "standard_scores": steps.X_thresholds_.tolist(),
-            "fractions": steps.y_thresholds_.tolist(),
-            "spearman": rank_correlation(fractions, standard),
-        }
-    names = ["task", *sources]
+def _of_others(known: _Known, sources: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Causes and logits of the Dice coefficient, `(S,)`, of each subject by what was learnt from
+    the others."""
+    causes, logits = np.empty(len(known.causes), object), np.empty(len(known.causes))
+    for subject in np.unique(known.subjects):
+        out, rest = known.subjects == subject, known.subjects != subject
+        single, judged = rest & known.one, rest & known.judged
+        of_causes = _cause_model(_of_sources(known.features[single]), known.causes[single], sources)
+        causes[out] = of_causes.predict(_of_sources(known.features[out]))
+        of_dice = _dice_model(known.dice_features[judged], known.dices[judged])
+        logits[out] = of_dice.predict(known.dice_features[out])
+    return causes, logits
+
+
+def _severity(scans: Sequence[KnownScan], source: str, standard: np.ndarray) -> SeveritySteps:
+    """Steps from the source's own standard score, `(S,)`, to the fraction of its severity."""
+    from sklearn.isotonic import IsotonicRegression
+
+    own = np.array([s.artefact == source for s in scans])
+    fractions = np.array([s.fraction for s in scans])[own]
+    steps = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
+    steps.fit(standard[own], fractions)
     return {
-        "reference": {
-            name: np.sort(clean[:, channel]).tolist() for channel, name in enumerate(names)
-        },
-        "log_mean": mean.tolist(),
-        "log_scale": scale.tolist(),
-        "cause": {
-            "classes": cause_model.classes,
-            "coefficients": cause_model.coefficients.tolist(),
-            "intercepts": cause_model.intercepts.tolist(),
-            "accuracy": float(np.mean((out_cause == causes)[one])),
-        },
-        "severity": severity,
-        "dice": {
-            "coefficients": dice_model.coef_.tolist(),
-            "intercept": float(dice_model.intercept_),
-            "lowest_of_clean": float(special.expit(of_clean_dice.min()) - 2 * np.mean(error)),
-            "mean_absolute_error": float(np.mean(error)),
-            "spearman": rank_correlation(out_dice[judged], dices[judged]),
-        },
-        "volume": fit_volume(scans),
-        "scans": len(scans),
-        "subjects": np.unique(subjects).tolist(),
+        "standard_scores": steps.X_thresholds_.tolist(),
+        "fractions": steps.y_thresholds_.tolist(),
+        "spearman": rank_correlation(fractions, standard[own]),
     }
 
 
-def fit_volume(scans: Sequence[KnownScan]) -> dict[str, float]:
+def fit_volume(scans: Sequence[KnownScan]) -> VolumeScale:
     """The scale that brings 68 % of the volumes within their error bar, and the coverage on others.
 
     The error is the difference from the volume that the same network finds on the clean scan.
@@ -221,7 +274,7 @@ def interpret(
     scores: np.ndarray,
     local_scores: np.ndarray,
     expected_dice: float,
-    calibration: dict[str, Any],
+    calibration: Calibration,
     doubts: Sequence[str] = (),
     copies: Sequence[Copy] = (),
     spikes: Sequence[Spike] = (),

@@ -16,7 +16,7 @@ import numpy as np
 
 from qc_jax import files
 from qc_jax.augment import ALL_SOURCES
-from qc_jax.descriptions import Description
+from qc_jax.descriptions import Calibration, Description
 from qc_jax.errors import OutputError
 from qc_jax.models import Model
 from qc_jax.scoring import pictures, planes, scale
@@ -69,78 +69,115 @@ def forget(output: Path, job: Job) -> None:
     thumbnail_path(output, job).unlink(missing_ok=True)
 
 
+class _Maps(NamedTuple):
+    """What the maps of a scan are drawn from, on the grid of the model.
+
+    Attributes:
+      variances: `(X, Y, Z)` of each channel by name, the task first; 0 outside the head.
+      total: `(X, Y, Z)`, their sum.
+      ranges: of each, and of the total.
+    """
+
+    variances: dict[str, np.ndarray]
+    total: np.ndarray
+    ranges: dict[str, scale.Range]
+
+    @property
+    def all(self) -> dict[str, np.ndarray]:
+        return {**self.variances, "total": self.total}
+
+
+def _maps(score: ScanScore, model: Model) -> _Maps:
+    names = ["task", *model.description.sources]
+    # Nothing is learnt of the air around the head, so that nothing is shown of it.
+    inside = np.where(score.conformed.mask[..., None], score.measurement.prediction.variances, 0.0)
+    return _Maps(
+        {name: inside[..., i] for i, name in enumerate(names)},
+        inside.sum(axis=-1),
+        {name: scale.range_of(name, model.calibration) for name in (*names, "total")},
+    )
+
+
 def write(output: Path, job: Job, score: ScanScore, record: dict[str, Any], model: Model) -> None:
     """Writes the report of a scored scan.
 
     Raises:
       OutputError: it cannot be written.
     """
-    conformed, prediction = score.conformed, score.measurement.prediction
-    known, names = model.calibration, ["task", *model.description.sources]
-    # Nothing is learnt of the air around the head, so that nothing is shown of it.
-    inside = np.where(conformed.mask[..., None], prediction.variances, 0.0)
-    variances = {name: inside[..., i] for i, name in enumerate(names)}
-    ranges = {name: scale.range_of(name, known) for name in (*names, "total")}
-    slices = pictures.slices_of(conformed.mask)
-    maps = {**variances, "total": inside.sum(axis=-1)}
-    shown = {
-        name: {
-            "title": TITLES.get(name, name),
-            "picture": pictures.png(
-                pictures.over_slices(conformed.image, variance, ranges[name], slices)
-            ),
-            "caption": captions(model.description)[name],
-            "score": record["scores"].get(name),
-            "ticks": ranges[name].labels(),
-            "found": name == "total" or scale.found(record, name),
-        }
-        for name, variance in maps.items()
+    maps = _maps(score, model)
+    volumes = {
+        "scan": score.conformed.image,
+        "grey matter": score.measurement.prediction.probabilities[..., 1],
+        **{f"{name} variance": maps.ranges[name].shares(of) for name, of in maps.all.items()},
     }
-    order = shown_first(record, model.description.sources)
-    for name in order.first:
-        place = pictures.worst_place(variances[name], conformed.mask, model.description.voxel_size)
-        both = pictures.over_planes(conformed.image, variances[name], ranges[name], place)
-        shown[name]["planes"] = pictures.png(both)
-    outlined = pictures.outlined(conformed.image, score.measurement.grey_matter, slices)
     place, top = _middle(score), planes.brightest(score.data)
+    script = job.folder / f"{job.name}_volumes.js"
     page = (
         environment()
         .get_template("scan.html")
         .render(
-            record=record,
-            known=known,
-            strips=[_strip(name, record, known) for name in names],
-            axis=scale.SCORE.labels(),
-            limit=scale.LIMIT,
-            at_limit=scale.AT_LIMIT,
-            words=severity_in_words,
-            titles=TITLES,
-            causes=model.description.sources,
-            segmentation=pictures.png(outlined),
-            order=order,
-            shown=shown,
-            gradient=pictures.gradient(),
-            description=model.description,
-            overlap=OVERLAP,
+            **_of_model(record, model),
+            **_of_maps(score, record, model, maps),
             own=_own_pictures(score, place, top),
-            volumes=["scan", "grey matter", *(f"{name} variance" for name in maps)],
-            script=f"{job.folder.as_posix()}/{job.name}_volumes.js",
+            volumes=["scan", "grey matter", *(f"{name} variance" for name in maps.all)],
+            script=script.as_posix(),
             assets=ASSETS,
         )
     )
-    volumes = {
-        "scan": conformed.image,
-        "grey matter": prediction.probabilities[..., 1],
-        **{f"{name} variance": ranges[name].shares(maps[name]) for name in maps},
-    }
-    script = output / job.folder / f"{job.name}_volumes.js"
     sizes = nib.affines.voxel_sizes(score.data_affine)
     files.write_bytes(
         thumbnail_path(output, job),
         planes.thumbnail(score.data, sizes, place, top),
     )
-    files.write_text(script, _volumes_script(volumes, conformed.affine))
+    files.write_text(output / script, _volumes_script(volumes, score.conformed.affine))
     files.write_text(report_path(output, job), page)
+
+
+def _of_model(record: dict[str, Any], model: Model) -> dict[str, Any]:
+    """What the page says in words and numbers."""
+    names = ["task", *model.description.sources]
+    return {
+        "record": record,
+        "known": model.calibration,
+        "strips": [_strip(name, record, model.calibration) for name in names],
+        "axis": scale.SCORE.labels(),
+        "limit": scale.LIMIT,
+        "at_limit": scale.AT_LIMIT,
+        "words": severity_in_words,
+        "titles": TITLES,
+        "causes": model.description.sources,
+        "description": model.description,
+        "overlap": OVERLAP,
+    }
+
+
+def _of_maps(score: ScanScore, record: dict[str, Any], model: Model, maps: _Maps) -> dict[str, Any]:
+    """What the page shows of the maps: over slices, and the first ones at their worst place."""
+    conformed, order = score.conformed, shown_first(record, model.description.sources)
+    slices, words = pictures.slices_of(conformed.mask), captions(model.description)
+    shown: dict[str, dict[str, Any]] = {}
+    for name, variance in maps.all.items():
+        over = pictures.over_slices(conformed.image, variance, maps.ranges[name], slices)
+        shown[name] = {
+            "title": TITLES.get(name, name),
+            "picture": pictures.png(over),
+            "caption": words[name],
+            "score": record["scores"].get(name),
+            "ticks": maps.ranges[name].labels(),
+            "found": name == "total" or scale.found(record, name),
+        }
+    for name in order.first:
+        variance = maps.variances[name]
+        place = pictures.worst_place(variance, conformed.mask, model.description.voxel_size)
+        both = pictures.over_planes(conformed.image, variance, maps.ranges[name], place)
+        shown[name]["planes"] = pictures.png(both)
+    outlined = pictures.outlined(conformed.image, score.measurement.grey_matter, slices)
+    return {
+        "order": order,
+        "shown": shown,
+        "segmentation": pictures.png(outlined),
+        "gradient": pictures.gradient(),
+    }
 
 
 def _own_pictures(score: ScanScore, place: tuple[int, ...], top: float) -> dict[str, Any]:
@@ -218,7 +255,7 @@ def copy_viewer(output: Path) -> None:
         files.write_bytes(target, content)
 
 
-def _strip(name: str, record: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+def _strip(name: str, record: dict[str, Any], known: Calibration) -> dict[str, Any]:
     """Where a score lies beside those of clean scans, 0 to 100 on the axis of all scores."""
     score = record["scores"][name]
     reference = known["reference"][name] if known else []
