@@ -263,7 +263,7 @@ def test_a_second_data_set_does_not_replace_the_first(head, scored, model_path, 
 def test_maps_are_whole_numbers_with_a_slope(largest, step, tmp_path):
     data = np.linspace(0, largest, 24, dtype=np.float32).reshape(2, 3, 4)
     image = nib.Nifti1Image(np.zeros(data.shape, np.int16), np.diag([2.0, 2, 2, 1]))
-    nib.save(outputs._like(image, data), tmp_path / "map.nii.gz")
+    outputs.save_map(tmp_path / "map.nii.gz", image, data.T, highest=largest)
     written = nib.load(tmp_path / "map.nii.gz")
     assert written.get_data_dtype() == np.int16
     assert written.dataobj.slope == pytest.approx(step) and written.dataobj.inter == 0

@@ -1,7 +1,8 @@
 """Volumes on a common grid: isotropic, in RAS orientation, `(X, Y, Z)` voxels, centred on a point
 in world coordinates (mm)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -58,43 +59,93 @@ def interpolate(
 ) -> np.ndarray:
     """A volume at the voxels of another grid, float32; 0 outside it.
 
-    Where the axes of both are parallel, linear interpolation is that of one axis after the other,
-    which takes a sixth of the time.
-
     Args:
       volume: `(X, Y, Z)`.
       to_volume: `(4, 4)`, voxels of the other grid to those of the volume.
       shape: `(3,)` voxels of the other grid.
       order: of the splines; 1 is linear.
     """
-    steps, offset = to_volume[:3, :3], to_volume[:3, 3]
-    across = np.abs(steps - np.diag(np.diag(steps))) @ np.asarray(shape)
-    if order != 1 or across.max() > _PARALLEL:
+    if order != 1:
+        steps, offset = to_volume[:3, :3], to_volume[:3, 3]
         return ndimage.affine_transform(volume, steps, offset, tuple(shape), np.float32, order)
-    found = volume.astype(np.float32, copy=False)
-    # The axis that grows most comes last, when the others have their final size anyway.
-    for axis in np.argsort(np.asarray(shape) / volume.shape):
-        at = offset[axis] + steps[axis, axis] * np.arange(shape[axis])
-        found = _along(found, at, int(axis))
-    return found
+    found = np.empty(tuple(shape)[::-1], np.float32)
+    for plane, filled in zip(planes(volume, to_volume, shape), found, strict=True):
+        filled[:] = plane
+    return found.T
+
+
+def planes(volume: np.ndarray, to_volume: np.ndarray, shape: Sequence[int]) -> Iterator[np.ndarray]:
+    """`interpolate`, linear, one plane `(Y, X)` along z after the other, as a NIfTI file has them.
+
+    A plane stays in the cache while it is made and used; the next one takes its place.  Where the
+    axes of both grids are parallel, in whichever order, it is two small matrices within the planes
+    of the volume and a mean of two of these.
+    """
+    lined_up = _lined_up(volume, to_volume, shape)
+    if lined_up is None:
+        steps, offset = to_volume[:3, :3], to_volume[:3, 3]
+        found = ndimage.affine_transform(volume, steps, offset, tuple(shape), np.float32, order=1)
+        yield from found.T
+        return
+    stack, places = lined_up
+    of_x, of_y, of_z = (_neighbours(at, size) for at, size in zip(places, stack.shape, strict=True))
+    stack = np.ascontiguousarray(stack.T, np.float32) @ _matrix(of_x, stack.shape[0])
+    stack = _matrix(of_y, stack.shape[1]).T @ stack
+    plane = np.empty(stack.shape[1:], np.float32)
+    for below, above, weight_below, weight_above in zip(*of_z, strict=True):
+        np.multiply(stack[below], weight_below, out=plane)
+        plane += stack[above] * weight_above
+        yield plane
 
 
 _PARALLEL = 0.01
 """Voxels by which a row of the other grid may leave a row of the volume."""
 
 
-def _along(volume: np.ndarray, at: np.ndarray, axis: int) -> np.ndarray:
-    """Linear interpolation at some places of an axis, in voxels; 0 outside."""
-    last = volume.shape[axis] - 1
+class _Neighbours(NamedTuple):
+    """The two voxels on either side of places along an axis, and what each counts."""
+
+    below: np.ndarray
+    above: np.ndarray
+    weight_below: np.ndarray
+    weight_above: np.ndarray
+
+
+def _lined_up(
+    volume: np.ndarray, to_volume: np.ndarray, shape: Sequence[int]
+) -> tuple[np.ndarray, list[np.ndarray]] | None:
+    """The volume with its axes in the order of those of another grid, and where the voxels of that
+    one lie along each; None where the axes of the two are not parallel."""
+    steps, offset = to_volume[:3, :3], to_volume[:3, 3]
+    order = np.argmax(np.abs(steps), axis=0)
+    along = steps[order, range(3)]
+    rest = np.abs(steps)
+    rest[order, range(3)] = 0.0
+    if sorted(order) != [0, 1, 2] or (rest @ np.asarray(shape)).max() > _PARALLEL:
+        return None
+    places = [
+        offset[axis] + step * np.arange(number)
+        for axis, step, number in zip(order, along, shape, strict=True)
+    ]
+    return volume.transpose(order), places
+
+
+def _neighbours(at: np.ndarray, size: int) -> _Neighbours:
+    """Of places in voxels; outside of the `size` voxels of the axis none counts."""
+    last = size - 1
     below = np.clip(np.floor(at).astype(int), 0, max(last - 1, 0))
     inside = (at >= 0) & (at <= last)
     weight = np.where(inside, at - below, 0.0).astype(np.float32)
-    form = [-1 if a == axis else 1 for a in range(3)]
-    found, above = volume.take(below, axis), volume.take(np.minimum(below + 1, last), axis)
-    found *= (inside - weight).reshape(form)  # in place: memory that is new takes its time
-    above *= weight.reshape(form)
-    found += above
-    return found
+    return _Neighbours(below, np.minimum(below + 1, last), inside - weight, weight)
+
+
+def _matrix(of: _Neighbours, size: int) -> np.ndarray:
+    """Linear interpolation along an axis of `size` voxels as `(size, places)`."""
+    matrix = np.zeros((size, len(of.below)), np.float32)
+    column = np.arange(len(of.below))
+    matrix[of.below, column] += of.weight_below
+    matrix[of.above, column] += of.weight_above
+    return matrix
 
 
 def _grid_in_data(affine, voxel_size, field_of_view, centre) -> tuple[np.ndarray, np.ndarray]:

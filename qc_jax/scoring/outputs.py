@@ -11,9 +11,11 @@ DIR/qc_jax_assets/thumbnails/<name>.png                        for the group rep
 DIR/<name>.html                                                the report, see `scan_report`
 """
 
-import functools
+import gzip
 import json
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,8 @@ _IGNORED = "# Of qc_jax: what BIDS has no name for.\n" + "".join(
 _FINEST = 0.001
 """Step of the stored numbers: a twentieth of the limit of detection, so that what is below it is a
 handful of numbers and takes no room when compressed."""
+_COMPRESSION = 1
+"""Of gzip, 1 to 9."""
 
 
 def _suffix(name: str) -> str:
@@ -66,17 +70,22 @@ def _suffix(name: str) -> str:
 
 
 def _content(name: str, score: ScanScore) -> tuple[np.ndarray, str, str]:
-    """A map, its unit and what it is, by its name in a record."""
+    """A map on the model's grid, its unit and what it is, by its name in a record; of the
+    segmentation the map that it is the upper part of."""
+    prediction = score.measurement.prediction
     if name == wanted.PROBABILITY:
-        return score.probability, "1", "probability of grey matter"
+        return prediction.probabilities[..., 1], "1", "probability of grey matter"
     if name == wanted.SEGMENTATION:
-        return score.segmentation, "1", "1 in grey matter"
+        return prediction.probabilities[..., 1], "1", "1 in grey matter"
     if name == wanted.ENTROPY:
-        return score.entropy, "nat", "entropy of the softmax scaled by the total variance"
+        about = "entropy of the softmax scaled by the total variance"
+        return score.measurement.entropy, "nat", about
     source = name.removesuffix(" variance")
     if source == "total":
-        return score.total, "logits^2", "variance of the logits, task and all sources"
-    return score.variances[source], "logits^2", f"variance of the logits due to {source}"
+        about = "variance of the logits, task and all sources"
+        return prediction.variances.sum(axis=-1), "logits^2", about
+    of_source = prediction.variances[..., list(score.scores).index(source)]
+    return of_source, "logits^2", f"variance of the logits due to {source}"
 
 
 _IN_BIDS = {
@@ -115,35 +124,72 @@ def write_maps(
     Raises:
       OutputError: they cannot be written.
     """
-    about = {"Model": model.path.stem, "ModelSHA256": model.sha256, "Sources": [_uri(job)]}
-    written = {}
     files.remove_left_over(output / job.folder)
-    for name in names:
-        data, units, description = _content(name, score)
+    about = {"Model": model.path.stem, "ModelSHA256": model.sha256, "Sources": [_uri(job)]}
+
+    def write(name: str) -> str:
+        volume, units, description = _content(name, score)
         path = output / job.folder / f"{job.prefix}_{_suffix(name)}.nii.gz"
-        files.write_whole(path, functools.partial(nib.save, _like(image, data)))
+        if name == wanted.SEGMENTATION:
+            planes = (plane > score.threshold for plane in score.planes(volume))
+            files.write_whole(path, lambda partial: save_mask(partial, image, planes))
+        else:
+            highest = float(volume.max())
+            files.write_whole(
+                path, lambda partial: save_map(partial, image, score.planes(volume), highest)
+            )
         files.write_json(
             path.with_name(path.name.removesuffix(".nii.gz") + ".json"),
             {**about, "Description": description, "Units": units, **_IN_BIDS.get(name, {})},
         )
-        written[name] = path.relative_to(output).as_posix()
-    return written
+        return path.relative_to(output).as_posix()
+
+    # numpy and zlib let others work meanwhile.
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        return dict(zip(names, threads.map(write, names), strict=True))
 
 
-def _like(image: nib.spatialimages.SpatialImage, data: np.ndarray) -> nib.Nifti1Image:
-    """Data from 0 on, on the grid of the scan, qform and sform, their codes and their unit kept;
-    real numbers as int16 with a slope, in steps of `_FINEST` unless one is too large for that."""
+def save_map(
+    path: Path, image: nib.spatialimages.SpatialImage, planes: Iterable[np.ndarray], highest: float
+) -> None:
+    """Saves real numbers from 0 on, on the grid of an image, as int16 with a slope.
+
+    Args:
+      path: of the `.nii.gz`.
+      image: see `_header`.
+      planes: `(Y, X)`, along z.
+      highest: of the numbers; they are stored in steps of `_FINEST` unless that is too small.
+    """
+    step = max(_FINEST, highest / np.iinfo(np.int16).max)
+    header = _header(image, np.int16, step)
+    _save(path, header, (np.rint(plane / np.float32(step)) for plane in planes))
+
+
+def save_mask(
+    path: Path, image: nib.spatialimages.SpatialImage, planes: Iterable[np.ndarray]
+) -> None:
+    """As `save_map`, of planes of bool, as uint8."""
+    _save(path, _header(image, np.uint8, 1.0), planes)
+
+
+def _save(path: Path, header: nib.Nifti1Header, planes: Iterable[np.ndarray]) -> None:
+    """Compresses plane by plane, so that a map never is in memory as a whole."""
+    with path.open("wb") as file, gzip.GzipFile("", "wb", _COMPRESSION, file, mtime=0) as packed:
+        header.write_to(packed)
+        for plane in planes:
+            packed.write(plane.astype(header.get_data_dtype()).tobytes())
+
+
+def _header(image: nib.spatialimages.SpatialImage, dtype: type, step: float) -> nib.Nifti1Header:
+    """Of a map on the grid of an image: its qform and sform, their codes and their unit kept."""
     header = nib.Nifti1Header()
     header["descrip"] = f"{ownership.TOOL} {qc_jax.__version__}"
-    whole = data.dtype == np.uint8
-    step = 1.0 if whole else max(_FINEST, float(data.max()) / np.iinfo(np.int16).max)
-    stored = data if whole else np.rint(data / step).astype(np.int16)
-    result = nib.Nifti1Image(stored, image.affine, header)
-    geometry.keep_place(image, result.header)
-    result.set_data_dtype(stored.dtype)
-    if not whole:
-        result.header.set_slope_inter(step, 0)
-    return result
+    header.set_data_dtype(dtype)
+    nothing: np.ndarray = np.broadcast_to(np.zeros((), dtype), image.shape[:3])
+    made = nib.Nifti1Image(nothing, image.affine, header).header
+    geometry.keep_place(image, made)
+    made.set_slope_inter(step, 0)
+    return made
 
 
 def claim(output: Path) -> None:

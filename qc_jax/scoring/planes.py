@@ -217,7 +217,7 @@ def _ticks(nyquist: float) -> list[float]:
 
 def _cut(volume: np.ndarray, axis: int, place: Sequence[int]) -> np.ndarray:
     """`(height, width)` of the axial, coronal or sagittal plane."""
-    plane = np.take(volume, place[2 - axis], 2 - axis)
+    plane = volume[(slice(None),) * (2 - axis) + (place[2 - axis],)]
     step = -(-max(plane.shape) // _MOST)
     return plane.T[::-1][::step, ::step]
 

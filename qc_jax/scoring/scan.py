@@ -1,15 +1,15 @@
 """One scan through a model: maps, scores and what they mean, without touching the disk."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
 
 from qc_jax import augment, native, uncertainty
-from qc_jax.data import geometry, values
+from qc_jax.data import geometry, grid, values
 from qc_jax.models import Model, load_model
 from qc_jax.scoring import calibration, copies, doubts, kspace, scores
 from qc_jax.scoring.conform import Conformed, conform, from_zero, to_grid
@@ -31,6 +31,7 @@ class Measurement:
       grey_matter: `(X, Y, Z)` bool, see `scores.threshold`.
       scores: `(1 + N,)` over the head, the task first, see `scores.source_scores`.
       local_scores: `(1 + N,)`, see `scores.local_scores`.
+      entropy: `(X, Y, Z)` in nats, of the scaled softmax.
       expected_dice: see `scores.expected_dice`; before calibration.
       volume: of grey matter, in mL.
       volume_uncertainty: its error bar before calibration, in mL.
@@ -40,6 +41,7 @@ class Measurement:
     grey_matter: np.ndarray
     scores: np.ndarray
     local_scores: np.ndarray
+    entropy: np.ndarray
     expected_dice: float
     volume: float
     volume_uncertainty: float
@@ -61,17 +63,13 @@ class Signs(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class ScanScore:
-    """What a model says of a scan, maps on the grid of the scan.
+    """What a model says of a scan.  Maps on the grid of the scan are made when first asked for.
 
     Attributes:
+      shape: of the scan, `(X, Y, Z)`.
       affine: of the scan, `(4, 4)`, to mm.
-      data: `(X, Y, Z)`, the scan itself, from 0 on, axes within 45 degrees of RAS.
+      data: the scan itself, from 0 on, axes within 45 degrees of RAS.
       data_affine: `(4, 4)`, voxels of `data` to mm.
-      probability: `(X, Y, Z)`, of grey matter.
-      segmentation: `(X, Y, Z)` uint8, 1 in grey matter.
-      variances: `(X, Y, Z)` in logits², of the task and of each source by name.
-      total: `(X, Y, Z)`, the sum of the variances.
-      entropy: `(X, Y, Z)` in nats, of the scaled softmax.
       scores: median of the variance over the head, of the task and each source by name.
       local_scores: what the variance exceeds in a twentieth of the head, likewise.
       volume: of grey matter, in mL.
@@ -83,14 +81,10 @@ class ScanScore:
       measurement: the maps on the model's grid.
     """
 
+    shape: tuple[int, ...]
     affine: np.ndarray
     data: np.ndarray
     data_affine: np.ndarray
-    probability: np.ndarray
-    segmentation: np.ndarray
-    variances: dict[str, np.ndarray]
-    total: np.ndarray
-    entropy: np.ndarray
     scores: dict[str, float]
     local_scores: dict[str, float]
     volume: float
@@ -100,6 +94,46 @@ class ScanScore:
     warnings: tuple[str, ...]
     conformed: Conformed
     measurement: Measurement
+
+    @functools.cached_property
+    def probability(self) -> np.ndarray:
+        """Of grey matter, `(X, Y, Z)`."""
+        return self.on_own_grid(self.measurement.prediction.probabilities[..., 1])
+
+    @functools.cached_property
+    def segmentation(self) -> np.ndarray:
+        """`(X, Y, Z)` uint8, 1 in grey matter."""
+        return (self.probability > self.threshold).astype(np.uint8)
+
+    @functools.cached_property
+    def variances(self) -> dict[str, np.ndarray]:
+        """`(X, Y, Z)` in logits², of the task and of each source by name."""
+        variances = np.moveaxis(self.measurement.prediction.variances, -1, 0)
+        return dict(zip(self.scores, map(self.on_own_grid, variances), strict=True))
+
+    @functools.cached_property
+    def total(self) -> np.ndarray:
+        """`(X, Y, Z)`, the sum of the variances."""
+        return self.on_own_grid(self.measurement.prediction.variances.sum(axis=-1))
+
+    @functools.cached_property
+    def entropy(self) -> np.ndarray:
+        """`(X, Y, Z)` in nats, of the scaled softmax."""
+        return self.on_own_grid(self.measurement.entropy)
+
+    @property
+    def threshold(self) -> float:
+        """The probability above which a voxel is segmented, see `scores.threshold`."""
+        return scores.threshold(self.measurement.expected_dice)
+
+    def on_own_grid(self, volume: np.ndarray) -> np.ndarray:
+        """A map on the model's grid, on that of the scan; 0 outside the box."""
+        return to_grid(volume, self.conformed.affine, self.shape, self.affine)
+
+    def planes(self, volume: np.ndarray) -> Iterator[np.ndarray]:
+        """`on_own_grid` in planes, see `grid.planes`."""
+        to_volume = np.linalg.inv(self.conformed.affine) @ self.affine
+        return grid.planes(volume, to_volume, self.shape)
 
 
 def score(
@@ -127,32 +161,13 @@ def score(
     found = measure(model, conformed, progress=progress)
 
     names = ("task", *description.sources)
-    shape, own_affine = image.shape[:3], geometry.affine_in_mm(image)
-
-    def back(volume):
-        return to_grid(volume, conformed.affine, shape, own_affine)
-
-    entropy = np.asarray(uncertainty.entropy(found.prediction.probabilities))
-    on_grid_of_model = [
-        found.prediction.probabilities[..., 1],
-        entropy,
-        *np.moveaxis(found.prediction.variances, -1, 0),
-    ]
-    with ThreadPoolExecutor() as threads:  # numpy and scipy let others work meanwhile
-        probability, entropy, *mapped = threads.map(back, on_grid_of_model)
-    probability = np.clip(probability, 0, 1)
-    variances = dict(zip(names, mapped, strict=True))
     known = model.calibration
     seen = signs(data, affine, conformed, found)
     return ScanScore(
-        affine=own_affine,
+        shape=image.shape[:3],
+        affine=geometry.affine_in_mm(image),
         data=from_zero(data),
         data_affine=affine,
-        probability=probability,
-        segmentation=(probability > scores.threshold(found.expected_dice)).astype(np.uint8),
-        variances=variances,
-        total=np.sum(list(variances.values()), axis=0),
-        entropy=entropy,
         scores=dict(zip(names, map(float, found.scores), strict=True)),
         local_scores=dict(zip(names, map(float, found.local_scores), strict=True)),
         volume=found.volume,
@@ -190,6 +205,7 @@ def measure(
         grey_matter,
         scores.source_scores(prediction.variances, conformed.mask),
         scores.local_scores(prediction.variances, conformed.mask),
+        np.asarray(uncertainty.entropy(prediction.probabilities)),
         expected_dice,
         scores.grey_matter_volume(grey_matter, description.voxel_size),
         scores.volume_uncertainty(prediction.probabilities, description.voxel_size),

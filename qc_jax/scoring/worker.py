@@ -43,6 +43,9 @@ from qc_jax.scoring.wanted import Wanted
 
 _LOOK_EVERY = 0.2
 """Seconds between two looks at the time and the memory that a scan has taken."""
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
+"""For the small matrix products of numpy: XLA has threads of its own, and several maps are made at
+a time; threads of a third kind wait for each other longer than they work."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +144,7 @@ class Worker:
             [*self._command, str(self._model.path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+            env=_ONE_THREAD | os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
             start_new_session=True,  # Ctrl-C is for the process that asks, which ends this one
         )
         try:
