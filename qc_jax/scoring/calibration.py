@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy import optimize, special, stats
+import scipy  # loads its parts when they are used: optimize and stats for learning alone
 
 from qc_jax import uncertainty
 from qc_jax.descriptions import Calibration, SeveritySteps, VolumeScale
@@ -158,7 +158,7 @@ def fit(scans: Sequence[KnownScan], sources: Sequence[str]) -> Calibration:
         _of_sources(known.features[known.one]), known.causes[known.one], sources
     )
     of_dice = _dice_model(known.dice_features[known.judged], known.dices[known.judged])
-    error = np.abs(special.expit(out_dice) - known.dices)[known.judged]
+    error = np.abs(scipy.special.expit(out_dice) - known.dices)[known.judged]
     clean = np.array([s.scores for s in scans if s.artefact is None])
     return {
         "reference": {
@@ -180,7 +180,9 @@ def fit(scans: Sequence[KnownScan], sources: Sequence[str]) -> Calibration:
         "dice": {
             "coefficients": of_dice.coef_.tolist(),
             "intercept": float(of_dice.intercept_),
-            "lowest_of_clean": float(special.expit(out_dice[is_clean].min()) - 2 * np.mean(error)),
+            "lowest_of_clean": float(
+                scipy.special.expit(out_dice[is_clean].min()) - 2 * np.mean(error)
+            ),
             "mean_absolute_error": float(np.mean(error)),
             "spearman": rank_correlation(out_dice[known.judged], known.dices[known.judged]),
         },
@@ -267,7 +269,7 @@ def rank_correlation(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.nd
     """Spearman's, of two rows of numbers; 0 where one of them never changes and follows nothing."""
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return 0.0
-    return float(stats.spearmanr(a, b).statistic)
+    return float(scipy.stats.spearmanr(a, b).statistic)
 
 
 def interpret(
@@ -294,12 +296,12 @@ def interpret(
     logs = _logs(scores, local_scores)
     standard = _standard(logs, calibration["log_mean"], calibration["log_scale"])
     percentiles = {
-        name: float(stats.percentileofscore(calibration["reference"][name], score, kind="mean"))
+        name: _percentile(calibration["reference"][name], score)
         for name, score in zip(names, scores, strict=True)
     }
     cause = calibration["cause"]
     logits = np.array(cause["coefficients"]) @ _of_sources(standard) + cause["intercepts"]
-    chances = dict(zip(cause["classes"], special.softmax(logits).tolist(), strict=True))
+    chances = dict(zip(cause["classes"], scipy.special.softmax(logits).tolist(), strict=True))
     chances = dict(sorted(chances.items(), key=lambda item: -item[1]))
     severities = {
         name: float(np.interp(value, steps["standard_scores"], steps["fractions"]))
@@ -309,7 +311,7 @@ def interpret(
     }
     dice_features = [*standard, _logit(expected_dice)]
     logit = np.dot(calibration["dice"]["coefficients"], dice_features)
-    dice = special.expit(logit + calibration["dice"]["intercept"])
+    dice = scipy.special.expit(logit + calibration["dice"]["intercept"])
     predicted = float(np.clip(dice, *_DICE_RANGE))
     accuracy = cause["accuracy"]
     if accuracy < _RELIABLE:
@@ -322,7 +324,7 @@ def interpret(
 
 
 def _logit(dice: float) -> float:
-    return float(special.logit(np.clip(dice, *_DICE_RANGE)))
+    return float(scipy.special.logit(np.clip(dice, *_DICE_RANGE)))
 
 
 def _logs(scores: np.ndarray, local_scores: np.ndarray) -> np.ndarray:
@@ -374,11 +376,11 @@ def _cause_model(features: np.ndarray, causes: np.ndarray, sources: Sequence[str
     def loss(numbers: np.ndarray) -> float:
         logits = np.einsum("k,skn->sn", numbers[:2], own) + numbers[2] + numbers[3:]
         logits = np.concatenate([np.zeros((len(own), 1)), logits], axis=1)
-        chance = special.log_softmax(logits, axis=1)[np.arange(len(own)), truth]
+        chance = scipy.special.log_softmax(logits, axis=1)[np.arange(len(own)), truth]
         return float(-chance.sum() + 0.5 * np.square(np.delete(numbers, 2)).sum())
 
     bounds = [(0, None), (0, None), *[(None, None)] * (1 + number)]
-    learnt = optimize.minimize(loss, [0.1, 0.1, -3.0, *[0.0] * number], bounds=bounds).x
+    learnt = scipy.optimize.minimize(loss, [0.1, 0.1, -3.0, *[0.0] * number], bounds=bounds).x
     coefficients = np.zeros((1 + number, 2 * number))
     for source in range(number):
         coefficients[1 + source, [source, number + source]] = learnt[:2]
@@ -388,4 +390,10 @@ def _cause_model(features: np.ndarray, causes: np.ndarray, sources: Sequence[str
 def _dice_model(features: np.ndarray, dices: np.ndarray) -> "Ridge":
     from sklearn.linear_model import Ridge
 
-    return Ridge(alpha=1.0).fit(features, special.logit(dices))
+    return Ridge(alpha=1.0).fit(features, scipy.special.logit(dices))
+
+
+def _percentile(reference: Sequence[float], score: float) -> float:
+    """Mean of the shares of a reference that are below, and not above, a score, in per cent."""
+    known = np.asarray(reference)
+    return float(50 * (np.mean(known < score) + np.mean(known <= score)))
