@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from qc_jax import conv, spectrum
 from qc_jax.arrays import Array, Float, Key
-from qc_jax.source_head import CELL, Evidence, SourceHead, no_evidence
+from qc_jax.source_head import CELL, Coarse, Evidence, SourceHead, no_evidence
 
 _EPSILON = 1e-5
 _LOG_SPREAD_MEAN, _LOG_SPREAD_SCALE, _BOTTLENECK_SCALE = 0.5, 0.35, 4.0
@@ -112,16 +112,18 @@ class UNet(nn.Module):
             seen = jnp.concatenate(levels, axis=-1)
             log_variance += self._level(image, seen, scan_spectrum, scan_levels)
         if self.source_head:
-            coarse = upsample(jnp.concatenate(levels, axis=-1), self.depth - 1 - _CELL_LEVELS)
+            to_cells = functools.partial(upsample, times=self.depth - 1 - _CELL_LEVELS)
+            coarse = Coarse(jnp.concatenate(levels, axis=-1), to_cells)
             voxels = [x, logits[..., 1:] - logits[..., :1], log_variance]
             means = [mean_in_cubes(part, CELL) for part in voxels]
-            local = jnp.concatenate([*spreads, *means, coarse], axis=-1)
-            self.sow("intermediates", "cells", local)
+            local = jnp.concatenate([*spreads, *means], axis=-1)
+            whole = jnp.concatenate([local, to_cells(coarse.levels)], axis=-1)
+            self.sow("intermediates", "cells", whole)
             self.sow("intermediates", "task", log_variance[..., 0])
             if evidence is None:
                 evidence = no_evidence(len(image), max(local.shape[1:4]))
             head = SourceHead(1 + self.num_sources, name="sources")
-            found = upsample(head(local, evidence), _CELL_LEVELS)
+            found = upsample(head(local, evidence, coarse), _CELL_LEVELS)
             task = log_variance[..., :1] + found[..., :1]
             log_variance = jnp.concatenate([task, found[..., 1:]], axis=-1)
         return logits, log_variance

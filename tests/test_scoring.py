@@ -83,7 +83,7 @@ def test_fewer_windows_at_a_time_where_the_device_has_too_little_memory(monkeypa
     net = UNet(1, base_features=4, depth=2, level_head=True)
     network = net, fresh_params(net, jax.random.key(0), (8, 8, 8))
     image = np.random.default_rng(0).random((16, 16, 16), np.float32)
-    expected = scoring.predict(*network, image, (8, 8, 8))
+    expected = scoring.predict(*network, image, (8, 8, 8), batch_size=8)
     enough_for, whole = 2, getattr(sliding, function)
 
     def short_of_memory(network, params, images, *others):
@@ -92,11 +92,11 @@ def test_fewer_windows_at_a_time_where_the_device_has_too_little_memory(monkeypa
         return whole(network, params, images, *others)
 
     monkeypatch.setattr(sliding, function, short_of_memory)
-    found = scoring.predict(*network, image, (8, 8, 8))
+    found = scoring.predict(*network, image, (8, 8, 8), batch_size=8)
     np.testing.assert_allclose(found.variances, expected.variances, rtol=1e-5)
     enough_for = 0
     with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
-        scoring.predict(*network, image, (8, 8, 8))
+        scoring.predict(*network, image, (8, 8, 8), batch_size=8)
 
 
 def test_usage_of_predict_that_cannot_work(network):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from qc_jax import native, spectrum, uncertainty
+from qc_jax import conv, native, spectrum, uncertainty
 from qc_jax.network import UNet, patch_levels
 from qc_jax.source_head import CELL, Evidence
 
@@ -40,7 +40,7 @@ def predict(
     image: np.ndarray,
     patch: Sequence[int],
     overlap: float = 0.25,
-    batch_size: int = 8,
+    batch_size: int | None = None,
     mask: np.ndarray | None = None,
     k_space: native.OnGrid | None = None,
     progress: Callable[[float], None] = lambda share: None,
@@ -53,8 +53,8 @@ def predict(
       image: `(X, Y, Z)`, in [0, 1]; padded with zeros where smaller than the patch.
       patch: voxels along x, y and z, those of the training patches.
       overlap: share of a patch's edge that its neighbour covers as well, in [0, 1).
-      batch_size: patches at a time; half as many where the device has too little memory for them,
-        and half of these again, down to one.
+      batch_size: patches at a time, `conv.patches_at_a_time` by default; half as many where the
+        device has too little memory for them, and half of these again, down to one.
       mask: `(X, Y, Z)` bool, where the result is wanted, `scores.head_mask` say: patches that do
         not touch it are left out, and nothing changes inside it, but that a level head knows the
         levels of these patches alone.  Where no patch was, the voxel is background with variance
@@ -73,6 +73,7 @@ def predict(
         raise ValueError(f"the mask has shape {mask.shape}, but the image {image.shape}")
     if network.source_head and k_space is None:
         raise ValueError("a network with a source head needs the k-space of the scan, see `native`")
+    batch_size = conv.patches_at_a_time() if batch_size is None else batch_size
     while True:
         try:
             return _predict(
