@@ -68,7 +68,7 @@ SOUND = {
 
 def save_empty_map(folder, image):
     path = folder / "map.nii.gz"
-    outputs.save_map(path, image, np.zeros(SHAPE[::-1], np.float32), highest=0.0)
+    outputs.save_map(path, image, np.zeros(SHAPE[::-1], np.float32), step=0.001)
     return path
 
 

@@ -259,11 +259,11 @@ def test_a_second_data_set_does_not_replace_the_first(head, scored, model_path, 
     assert snapshot(out) == before
 
 
-@pytest.mark.parametrize(("largest", "step"), [(1.0, 0.001), (30.0, 0.001), (3276.7, 0.1)])
-def test_maps_are_whole_numbers_with_a_slope(largest, step, tmp_path):
-    data = np.linspace(0, largest, 24, dtype=np.float32).reshape(2, 3, 4)
+@pytest.mark.parametrize("step", [0.001, 0.1])
+def test_maps_are_whole_numbers_with_a_slope(step, tmp_path):
+    data = np.linspace(0, 32767 * step, 24, dtype=np.float32).reshape(2, 3, 4)
     image = nib.Nifti1Image(np.zeros(data.shape, np.int16), np.diag([2.0, 2, 2, 1]))
-    outputs.save_map(tmp_path / "map.nii.gz", image, data.T, highest=largest)
+    outputs.save_map(tmp_path / "map.nii.gz", image, data.T, step)
     written = nib.load(tmp_path / "map.nii.gz")
     assert written.get_data_dtype() == np.int16
     assert written.dataobj.slope == pytest.approx(step) and written.dataobj.inter == 0

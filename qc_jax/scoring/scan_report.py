@@ -5,7 +5,7 @@ load scripts but not files.
 """
 
 import base64
-import gzip
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jinja2
 import nibabel as nib
 import numpy as np
+from zlib_ng import gzip_ng
 
 from qc_jax import files
 from qc_jax.augment import ALL_SOURCES
@@ -42,6 +43,7 @@ def captions(description: Description) -> dict[str, str]:
     return _HOW_TO_READ | dict(zip(description.sources, looks, strict=True))
 
 
+@functools.cache
 def environment() -> jinja2.Environment:
     """Templates of the package; everything that is put in is escaped."""
     return jinja2.Environment(
@@ -274,6 +276,6 @@ def _volumes_script(volumes: dict[str, np.ndarray], affine: np.ndarray) -> str:
         stored = np.rint(255 * np.clip(volume, 0, 1)).astype(np.uint8)
         image = nib.Nifti1Image(stored, affine)
         image.header.set_slope_inter(1 / 255, 0)
-        packed = base64.b64encode(gzip.compress(image.to_bytes(), 5)).decode()
+        packed = base64.b64encode(gzip_ng.compress(image.to_bytes(), 6)).decode()
         entries.append(f'"{name}": {{"data": "{packed}"}}')
     return "var QC_JAX_VOLUMES = {\n" + ",\n".join(entries) + "\n};\n"
