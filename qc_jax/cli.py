@@ -8,7 +8,7 @@ import sys
 import traceback
 
 import qc_jax
-from qc_jax import interrupt
+from qc_jax import interrupt, missing
 from qc_jax.errors import UNFORESEEN, QcJaxError, one_line
 from qc_jax.terminal import note, say
 
@@ -72,6 +72,8 @@ def _dispatch(arguments: list[str]) -> int:
     if "--version" in arguments:
         say(f"qc_jax {qc_jax.__version__}")
         return 0
+    if arguments[0] in ("score", "preview"):
+        missing.refuse_where_nothing_is(arguments[1:])
     from qc_jax import commands
 
     return commands.run(arguments)

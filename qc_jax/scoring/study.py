@@ -27,6 +27,7 @@ def score_study(
     progress: Callable[[Job, float], None] = lambda job, share: None,
     client: Any = None,
     worker_command: Sequence[str] = (),
+    begun: Any = None,
 ) -> list[dict[str, Any]]:
     """Scores every scan that has no record yet, in processes of their own.
 
@@ -39,7 +40,7 @@ def score_study(
       finished: called with each record as it comes, those of earlier calls first.
       progress: called with the scan in work and the share of it that is done, here only.
       client: of a dask cluster, see `cluster.connect`; None scores one scan after the other here.
-      worker_command: see `Worker`, here only.
+      worker_command, begun: see `Worker`, here only.
 
     Returns:
       A record for each job, in their order.
@@ -69,7 +70,7 @@ def score_study(
         outputs.refer_to(output, raw)
     if client is None:
         fresh = _score_here(
-            list(left.values()), output, model, wanted, limits, progress, worker_command
+            list(left.values()), output, model, wanted, limits, progress, worker_command, begun
         )
     else:
         fresh = cluster.score_jobs(client, list(left.values()), output, model, wanted, limits)
@@ -110,7 +111,8 @@ def _score_here(
     limits: Limits,
     progress: Callable[[Job, float], None],
     worker_command: Sequence[str],
+    begun: Any,
 ) -> Iterator[dict[str, Any]]:
-    with Worker(model, limits, worker_command) as worker:
+    with Worker(model, limits, worker_command, begun) as worker:
         for job in jobs:
             yield worker.score(job, output, wanted, functools.partial(progress, job))

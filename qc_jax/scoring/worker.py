@@ -13,7 +13,6 @@ import math
 import os
 import select
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from qc_jax import process
 from qc_jax.data import cache, formats
 from qc_jax.errors import (
     CheckpointError,
@@ -43,16 +43,6 @@ from qc_jax.scoring.wanted import Wanted
 
 _LOOK_EVERY = 0.2
 """Seconds between two looks at the time and the memory that a scan has taken."""
-_ENVIRONMENT = {
-    "OPENBLAS_NUM_THREADS": "1",
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(2**32),
-    "MALLOC_TRIM_THRESHOLD_": str(2**32),
-}
-"""One thread for the small matrix products of numpy: XLA has threads of its own, several maps are
-made at a time, and threads of a third kind wait for each other longer than they work.  Memory that
-is freed stays with the process: to have it cleared anew for every array takes a tenth of the time
-of a scan."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,16 +76,19 @@ class Limits:
 class Worker:
     """The process that scores, seen from the one that gives it the scans; a context manager."""
 
-    def __init__(self, model: Model, limits: Limits, command: Sequence[str] = ()):
+    def __init__(
+        self, model: Model, limits: Limits, command: Sequence[str] = (), begun: Any = None
+    ):
         """Starts nothing yet.
 
         Args:
           model: the process loads it from its path.
           limits: of each scan.
           command: what runs `main`; this module by default.
+          begun: the first process, see `process.ahead`; it is begun when needed by default.
         """
-        self._model, self._limits = model, limits
-        self._command = list(command) or [sys.executable, "-P", "-m", __name__]
+        self._model, self._limits, self._begun = model, limits, begun
+        self._command = command or process.COMMAND
         self._process: Any = None  # a Popen with pipes while it runs
         self._received = b""
 
@@ -145,15 +138,8 @@ class Worker:
 
     def _start(self) -> None:
         self._kill()
-        package = str(Path(__file__).parents[2])
-        paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-        self._process = subprocess.Popen(
-            [*self._command, str(self._model.path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=_ENVIRONMENT | os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
-            start_new_session=True,  # Ctrl-C is for the process that asks, which ends this one
-        )
+        begun, self._begun = self._begun, None
+        self._process = begun or process.begin(self._command, self._model.path)
         try:
             found = self._answer(time.monotonic() + self._limits.seconds).get("ready")
         except _FailedError as failure:
@@ -165,16 +151,16 @@ class Worker:
 
     def _answer(self, deadline: float) -> dict[str, Any]:
         """The next line of the process; _FailedError where it died, hung or took too much."""
-        process, watched = self._process, psutil.Process(self._process.pid)
+        running, watched = self._process, psutil.Process(self._process.pid)
         while b"\n" not in self._received:
-            if select.select([process.stdout], [], [], _LOOK_EVERY)[0]:
-                piece = os.read(process.stdout.fileno(), 1 << 16)
+            if select.select([running.stdout], [], [], _LOOK_EVERY)[0]:
+                piece = os.read(running.stdout.fileno(), 1 << 16)
                 if not piece:
-                    raise _FailedError(_how_it_ended(process.wait()))
+                    raise _FailedError(_how_it_ended(running.wait()))
                 self._received += piece
             if time.monotonic() > deadline:
                 raise _FailedError(f"took more than {self._limits.seconds:g} s (--time-limit)")
-            if process.poll() is None and watched.memory_info().rss > self._limits.bytes:
+            if running.poll() is None and watched.memory_info().rss > self._limits.bytes:
                 gigabytes = self._limits.bytes / 2**30
                 raise _FailedError(f"took more than {gigabytes:.3g} GB of memory (--memory-limit)")
         line, self._received = self._received.split(b"\n", 1)
@@ -182,11 +168,7 @@ class Worker:
 
     def _kill(self) -> None:
         if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process.stdout.close()
-            with contextlib.suppress(BrokenPipeError):  # what it never read is of no use
-                self._process.stdin.close()
+            process.end(self._process)
         self._process, self._received = None, b""
 
 
@@ -218,7 +200,12 @@ def main() -> None:
     _end_with(os.getppid())
     logging.getLogger("nibabel.global").disabled = True  # the record says it
     cache.use_compilation_cache()
-    model = load_model(sys.argv[1])
+    try:
+        model = load_model(sys.argv[1] or None)
+    except Exception:  # the one that asks meets the same, and says it
+        if os.environ.get("QC_JAX_DEBUG"):
+            raise
+        sys.exit(CheckpointError.exit_code)
     say(ready=model.sha256)
     for line in sys.stdin:
         message = json.loads(line)
