@@ -6,8 +6,10 @@ are what interpolation has left of them.  All numbers are free of the voxel size
 numpy and scipy, so that no shape has to be compiled.
 """
 
+import functools
 import itertools
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -57,19 +59,21 @@ def describe(image: np.ndarray, voxel_size: Sequence[float]) -> Native:
     image = np.asarray(image, np.float32)
     overview = _overview(image, voxel_size)
     image = image / np.float32(overview.level)
-    scan, spectra = _spectrum(image, voxel_size)
+    with ThreadPoolExecutor() as threads:  # numpy and scipy let others work meanwhile
+        spectrum = threads.submit(_spectrum, image, voxel_size)
+        of_axes = threads.map(functools.partial(_of_axis, image, overview), range(3))
+        slices = threads.map(functools.partial(_slices, image, overview), range(3))
+        noise = threads.submit(_noise, image)
+    scan, spectra = spectrum.result()
     outside = overview.outside
     of_air = [
         _log10(overview.mean(overview.corner)),
-        _log10(_noise(image)),
+        _log10(noise.result()),
         float((overview.image[outside] <= FLOOR).mean()) if outside.any() else 1.0,
         float((image > 0.999 * image.max()).sum() / max((image > 0.5).sum(), 1)),
     ]
-    axes = [
-        np.concatenate([along, _of_axis(image, overview, axis)])
-        for axis, along in enumerate(spectra)
-    ]
-    across = [_slices(image, overview, axis) for axis in range(3)]
+    axes = [np.concatenate(both) for both in zip(spectra, of_axes, strict=True)]
+    across = list(slices)
     return Native(
         np.concatenate([scan, of_air]).astype(np.float32),
         np.stack(axes).astype(np.float32),

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import nibabel as nib
@@ -238,11 +239,11 @@ def signs(data: np.ndarray, affine: np.ndarray, conformed: Conformed, found: Mea
     """
     own, sizes = from_zero(data), nib.affines.voxel_sizes(affine)
     voxel_size = float(nib.affines.voxel_sizes(conformed.affine)[0])
-    return Signs(
-        doubts.doubts(conformed.image, found.grey_matter, voxel_size, own, sizes),
-        copies.find_copies(own, sizes),
-        kspace.look(own, sizes),
-    )
+    with ThreadPoolExecutor() as threads:  # numpy and scipy let others work meanwhile
+        copied = threads.submit(copies.find_copies, own, sizes)
+        k_space = threads.submit(kspace.look, own, sizes)
+        doubtful = doubts.doubts(conformed.image, found.grey_matter, voxel_size, own, sizes)
+    return Signs(doubtful, copied.result(), k_space.result())
 
 
 def on_grid(image: np.ndarray, voxel_size: float) -> Conformed:
