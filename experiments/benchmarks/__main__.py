@@ -1,7 +1,7 @@
 """Measures us and the peers in turn: `python -m experiments.benchmarks [--only NAME] [--quick]`.
 
 Needs `pip install -e '.[benchmark]'`.  Prints a table and writes `benchmarks.json`, and beside it
-`growth.json` and `growth.png`.
+`speed.png`, `growth.json` and `growth.png`.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ class Arguments:
     quick: bool = False
     """Fewer sizes and repeats."""
     output_dir: Path = Path("runs/benchmarks")
-    """Folder for benchmarks.json, growth.json and growth.png."""
+    """Folder for benchmarks.json and growth.json, and what is drawn of them."""
 
 
 def main() -> int:
@@ -45,7 +45,7 @@ def run(arguments: Arguments) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from experiments.benchmarks import measure
+    from experiments.benchmarks import draw, measure
 
     console = Console()
     limits = measure.roofline()
@@ -77,6 +77,7 @@ def run(arguments: Arguments) -> None:
         console.print(table)
         # Written as it goes: a run that is stopped keeps what it has measured.
         files.write_json(arguments.output_dir / "benchmarks.json", records)
+        draw.plot(arguments.output_dir / "speed.png", records)
 
 
 def _grow(growth, arguments: Arguments, console) -> None:
