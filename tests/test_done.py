@@ -55,7 +55,7 @@ def test_a_name_is_that_of_the_file_wherever_it_is_seen_from(tmp_path, monkeypat
 class Here:
     """Scores in this process, which is quicker to start than a `worker.Worker`."""
 
-    def __init__(self, model, limits, command):
+    def __init__(self, model, limits, command, begun):
         self.model = model
 
     def __enter__(self):
