@@ -16,6 +16,8 @@ from typing import Annotated, Any
 
 import numpy as np
 import tyro
+from rich.console import Console
+from rich.table import Table
 
 from experiments import command, presets, run, run_folder
 from qc_jax import files
@@ -156,9 +158,6 @@ def summarise(folder: Path) -> dict[str, Any]:
 
 def print_table(found: dict[str, dict[str, Any]]) -> None:
     """One line for each variant."""
-    from rich.console import Console
-    from rich.table import Table
-
     columns: Sequence[str] = ("dice", "own", "others", "severity", "cause")
     table = Table("variant", *columns, title="Ablations: validation subjects of the demo")
     for name, numbers in found.items():

@@ -1,7 +1,6 @@
 """Trains the network of one stage: data, network, frozen networks, step, checkpoint, loop."""
 
 import hashlib
-import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,12 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from experiments import build, hosts, run_folder
+from experiments import build, hosts
 from experiments.build import Stage
-from experiments.curves import open_curves
+from experiments.log import Log, open_log
 from experiments.presets import Config
 from experiments.signals import Stop
 from qc_jax import data, training
@@ -114,61 +113,27 @@ def train_stage(
       CheckpointError: the checkpoints are damaged, or of other networks.
       OutputError: a checkpoint cannot be written.
     """
-    name, steps = stage.name, stage.steps
-    # -- Step and state --------------------------------------------------------------------------
     mesh = training.data_mesh()
     if step_function is None:
         step_function = build.step_of(config, stage, mesh)
-    fixed = build.Fixed(frozen, data.stacked_fractions(subjects), allowed)
-    fixed = jax.device_put(fixed, training.replicated(mesh))
-    if save_at is None:
-        save_at = lambda step: step % config.checkpoint_every == 0  # noqa: E731
-    task = frozen.task if config.start_from_task else None
-    state = build.fresh_state(config, stage, task)
-    state = jax.device_put(state, training.replicated(mesh))
-    # Made on all devices: `device_put` takes no typed key to those of other processes.
-    everywhere = jax.jit(
-        build.stage_key, static_argnums=(0, 1), out_shardings=training.replicated(mesh)
-    )
-    key = everywhere(config, name)
-    stage_seed = (config.seed + zlib.crc32(name.encode())) % 2**31
-    part, parts = jax.process_index(), jax.process_count()
-    batch_size = config.batch_size * mesh.size // parts
-    iterator = data.batches(subjects, batch_size, stage_seed, part, parts)
-
-    # -- Checkpoint ------------------------------------------------------------------------------
-    manager = checkpoints.open_manager(folder / name)
+    heads = data.stacked_fractions(subjects)
+    fixed = jax.device_put(build.Fixed(frozen, heads, allowed), training.replicated(mesh))
+    save_at = save_at or _every(config.checkpoint_every)
+    state, key = _fresh(config, stage, frozen, mesh)
+    iterator = _batches(config, stage, subjects, mesh)
+    manager = checkpoints.open_manager(folder / stage.name)
     restored = checkpoints.restore(manager, state)
     learnt_from = digest(frozen)
     if restored is not None:
         state, saved = restored
         _check_learnt_from(folder / stage.name, saved, frozen)
         iterator.set_state(saved["iterator"])
-    first = int(state.step)
-    metrics_path = folder / "metrics.jsonl"
-    if hosts.is_first():
-        run_folder.forget_metrics_after(metrics_path, name, first)
-
-    # -- Loop ------------------------------------------------------------------------------------
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TextColumn("{task.fields[numbers]}"),
-        TimeRemainingColumn(),
-    )
-    with (
-        manager,
-        open_curves(folder / "tensorboard" / name, hosts.is_first()) as curves,
-        Progress(*columns, console=console, disable=not hosts.is_first()) as progress,
-    ):
-        line = progress.add_task(name, total=steps, completed=first, numbers="compiling")
-        since, since_step = time.monotonic(), first
+    first, several = int(state.step), jax.process_count() > 1
+    with manager, open_log(config, folder, stage, first, console) as log:
         # While the first step is compiled nothing can be lost, but by the other processes.
-        stop.at_stake = parts > 1
-        for step in range(first + 1, steps + 1):
+        stop.at_stake = several
+        for step in range(first + 1, stage.steps + 1):
             batch = next(iterator)
-            drawn = batch["subject"]
             rate = build.learning_rate_of(config, stage, step - 1)
             state = plateau.with_learning_rate(state, rate)
             state, metrics = step_function(state, key, training.sharded(mesh, batch), fixed)
@@ -176,42 +141,51 @@ def train_stage(
             skipped = int(optax.tree.get(state.optimiser, "notfinite_count"))
             stop.at_stake = True
             if skipped:
-                scans = ", ".join(sorted({subjects[i].name for i in drawn}))
-                progress.console.print(f"{name}: no finite loss at step {step} ({scans}): skipped")
-                if skipped == SKIPPED_IN_A_ROW:
-                    raise DivergedError(
-                        f"{name}: the loss was not finite in {skipped} steps in a row, the last "
-                        f"with {scans}; the last checkpoint is good: look at these scans, or try "
-                        "a smaller --learning-rate or a larger --plateau.epsilon in a new --run-dir"
-                    )
-            if step % config.log_every == 0 or step == steps:
-                record = {metric: float(value) for metric, value in metrics.items()}
-                speed = (step - since_step) / (time.monotonic() - since)
-                since, since_step = time.monotonic(), step
-                if hosts.is_first():
-                    run_folder.append_metrics(
-                        metrics_path,
-                        {"stage": name, "step": step, "steps_per_second": speed, **record},
-                    )
-                curves.add(record, step)
-                numbers = (
-                    f"loss {record['loss']:.3f}  Dice {record['dice']:.2f}  {speed:.1f} steps/s"
-                )
-                progress.update(line, completed=step, numbers=numbers)
-                if (
-                    hosts.is_first()
-                    and not console.is_terminal
-                    and step % (5 * config.log_every) == 0
-                ):
-                    console.print(f"{name} {step}/{steps}  {numbers}")
+                names = {subjects[i].name for i in batch["subject"]}
+                _say_skipped(stage.name, step, skipped, ", ".join(sorted(names)), log)
+            if step % config.log_every == 0 or step == stage.steps:
+                log.write(step, {metric: float(value) for metric, value in metrics.items()})
             stopped = hosts.any_of(stop.requested)
-            if save_at(step) or step == steps or stopped:
+            if save_at(step) or step == stage.steps or stopped:
                 position = {"iterator": iterator.get_state(), "learnt_from": learnt_from}
                 checkpoints.save(manager, state, position)
-                stop.at_stake = parts > 1
+                stop.at_stake = several
             if stopped:
                 stop.end()
     return _on_this_process(state.params)
+
+
+def _every(number: int) -> Callable[[int], bool]:
+    return lambda step: step % number == 0
+
+
+def _fresh(
+    config: Config, stage: Stage, frozen: training.Frozen, mesh: Mesh
+) -> tuple[training.TrainState, jax.Array]:
+    """State and key of a stage at its start, on all devices."""
+    everywhere = training.replicated(mesh)
+    state = build.fresh_state(config, stage, frozen.task if config.start_from_task else None)
+    # The key is made on all devices: `device_put` takes no typed key to those of other processes.
+    make_key = jax.jit(build.stage_key, static_argnums=(0, 1), out_shardings=everywhere)
+    return jax.device_put(state, everywhere), make_key(config, stage.name)
+
+
+def _batches(config: Config, stage: Stage, subjects: Sequence[data.Subject], mesh: Mesh):
+    """Those of this process, see `data.batches`."""
+    seed = (config.seed + zlib.crc32(stage.name.encode())) % 2**31
+    part, parts = jax.process_index(), jax.process_count()
+    return data.batches(subjects, config.batch_size * mesh.size // parts, seed, part, parts)
+
+
+def _say_skipped(name: str, step: int, skipped: int, scans: str, log: Log) -> None:
+    """Raises DivergedError where it is one too many in a row."""
+    log.say(f"no finite loss at step {step} ({scans}): skipped")
+    if skipped == SKIPPED_IN_A_ROW:
+        raise DivergedError(
+            f"{name}: the loss was not finite in {skipped} steps in a row, the last with {scans}; "
+            "the last checkpoint is good: look at these scans, or try a smaller --learning-rate or "
+            "a larger --plateau.epsilon in a new --run-dir"
+        )
 
 
 def weights_of(folder: Path, stage: Stage) -> Path:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import qc_jax
-from experiments import bundle, export, pack, recipe, scanning, time_box
+from experiments import bundle, export, pack, recipe, recipe_runner, scanning, time_box
 from experiments.faults.training import TINY
 from experiments.refine import in_time
 from qc_jax.augment.tissues import TISSUES
@@ -59,7 +59,7 @@ def stopped_and_finished(tmp_path_factory):
     compiled: list[str] = []
     listener = logging.Handler()
     listener.emit = lambda record: compiled.append(record.getMessage())  # type: ignore[method-assign]
-    real_time, real_every = recipe._time, time_box.every
+    real_time, real_every = recipe_runner._time, time_box.every
 
     def timed(step_function, config, stages, *others):
         seconds, speed = real_time(step_function, config, stages, *others)
@@ -80,8 +80,8 @@ def stopped_and_finished(tmp_path_factory):
     logger = logging.getLogger("jax._src.dispatch")
     with pytest.MonkeyPatch.context() as patch, jax.log_compiles():
         logger.addHandler(listener)
-        patch.setattr(recipe, "TIMED_STEPS", 2)
-        patch.setattr(recipe, "_time", timed)
+        patch.setattr(recipe_runner, "TIMED_STEPS", 2)
+        patch.setattr(recipe_runner, "_time", timed)
         patch.setattr(time_box, "every", stop_in_student)
         codes = [recipe.main(command)]
         between = json.loads((folder / "run" / "recipe.json").read_text())

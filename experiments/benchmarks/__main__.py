@@ -10,6 +10,9 @@ import sys
 from pathlib import Path
 from typing import Literal, get_args
 
+from rich.console import Console
+from rich.table import Table
+
 from experiments import command
 from qc_jax import files
 from qc_jax.errors import ConfigError
@@ -42,10 +45,7 @@ def run(arguments: Arguments) -> None:
         importlib.import_module("monai")
     except ImportError as error:
         raise ConfigError(f"{error}; run pip install -e '.[benchmark]'") from error
-    from rich.console import Console
-    from rich.table import Table
-
-    from experiments.benchmarks import draw, measure
+    from experiments.benchmarks import draw, measure  # slow to import
 
     console = Console()
     limits = measure.roofline()

@@ -102,19 +102,7 @@ def convolutions(quick: bool) -> Iterator[Record]:
         difference = torch.abs(functional.conv3d(torch_x, torch_kernel, padding=1) - torch_out)
         if difference.max() > 1e-3:
             raise AssertionError(f"the convolutions differ by {difference.max()}")
-        backward = functools.partial(
-            torch.ops.aten.convolution_backward,
-            torch_out,
-            torch_x,
-            torch_kernel,
-            None,
-            [1] * 3,
-            [1] * 3,
-            [1] * 3,
-            False,
-            [0] * 3,
-            1,
-        )
+        backward = _torch_backward(torch_x, torch_kernel, torch_out)
         pairs: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
             "forward": (
                 functools.partial(forward, x, kernel),
@@ -140,6 +128,17 @@ def convolutions(quick: bool) -> Iterator[Record]:
                 f"{batch} x {size}^3, {channels} -> {width}",
                 5 if quick else 9,
             )
+
+
+def _torch_backward(
+    x: torch.Tensor, kernel: torch.Tensor, gradient: torch.Tensor
+) -> Callable[[list[bool]], object]:
+    """PyTorch's gradients of a 3x3x3 convolution: which of input, kernel and bias are asked for."""
+    ones, zeros = [1] * 3, [0] * 3
+    convolution = torch.ops.aten.convolution_backward
+    return functools.partial(
+        convolution, gradient, x, kernel, None, ones, ones, ones, False, zeros, 1
+    )
 
 
 def convolution_flops(batch: int, edge: int, features: int, depth: int) -> int:
