@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 
@@ -13,7 +12,7 @@ import polars as pl
 from polars import col
 
 from experiments import figures
-from experiments.evidence.results import beside_clean
+from experiments.evidence.results import Evidence, Matrix, beside_clean
 from experiments.trials import Version
 from qc_jax.models import Model
 from qc_jax.scoring.calibration import MIXED
@@ -24,7 +23,7 @@ def plot_all(
     folder: Path,
     model: Model,
     trials: pl.DataFrame,
-    evidence: dict[str, Any],
+    evidence: Evidence,
 ) -> None:
     """Writes every figure but that of the maps; of the trials `looking.interpreted`."""
     _matrix(folder / "decoupling.png", evidence["decoupling"])
@@ -57,7 +56,7 @@ def plot_maps(
     figures.plot_predictions(folder / "figure3_maps.png", predictions, names, grey_matter)
 
 
-def _matrix(path: Path, matrix: dict[str, Any]) -> None:
+def _matrix(path: Path, matrix: Matrix) -> None:
     artefacts, names = list(matrix), list(next(iter(matrix.values())))
     values = np.array([[matrix[a][n]["value"] for n in names] for a in artefacts])
     figure, axis = plt.subplots(figsize=(1 + 0.9 * len(names), 1 + 0.7 * len(artefacts)))

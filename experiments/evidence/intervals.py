@@ -2,11 +2,21 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from scipy import stats
 from sklearn import metrics
+
+
+class Interval(TypedDict):
+    """A statistic and its 95 % interval, of n scans of so many subjects; nan where none are."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    subjects: int
 
 
 def bootstrap(
@@ -14,8 +24,8 @@ def bootstrap(
     subjects: Sequence[str],
     *columns: Sequence[float] | np.ndarray,
     draws: int = 1000,
-) -> dict[str, Any]:
-    """`{value, low, high, n}`: the statistic, and the 95 % percentile interval over subjects.
+) -> Interval:
+    """The statistic, and the 95 % percentile interval over subjects.
 
     Args:
       statistic: of arrays, one for each column, whatever the order of the rows.

@@ -5,7 +5,7 @@ import importlib.util
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 import qc_jax
 from experiments import build, kept, trials
 from experiments.evidence import figures, looking, results, scanned, simulator, tables
+from experiments.evidence.results import Evidence
 from experiments.refine.calibrate import versions_of
 from experiments.trials import Row, Version
 from qc_jax import augment, data, files
@@ -56,9 +57,7 @@ def run(arguments: "Arguments") -> None:
     print(f"evidence: {arguments.output_dir / 'evidence.json'}")
 
 
-def of_scanned_heads(
-    arguments: "Arguments", model: Model
-) -> tuple[pl.DataFrame | None, dict[str, Any]]:
+def of_scanned_heads(arguments: "Arguments", model: Model) -> tuple[pl.DataFrame | None, Evidence]:
     """The table of the trials, None without any, and its figures; draws the maps of one scan."""
     heads = scanned.heads_of(arguments.data, arguments.split)
     known_by = (qc_jax.__version__, model.sha256, arguments.seed, [head.name for head in heads])
@@ -79,7 +78,7 @@ def of_scanned_heads(
 
 def of_simulated_heads(
     arguments: "Arguments", model: Model
-) -> tuple[pl.DataFrame | None, dict[str, Any]]:
+) -> tuple[pl.DataFrame | None, Evidence]:
     """The same of artefacts on the grid of the network."""
     subjects = subjects_of(arguments, model)
     sources = [s for s in augment.ALL_SOURCES if s.name in model.description.sources]
@@ -120,14 +119,15 @@ def measured(
     model: Model,
     subjects: Sequence[data.Subject],
     sources: Sequence[Source],
-) -> tuple[pl.DataFrame | None, dict[str, Any]]:
+) -> tuple[pl.DataFrame | None, Evidence]:
     """The table of the simulated trials, None without any, and the figures of all trials."""
     # Another version may score otherwise.
     known_by = (qc_jax.__version__, model.sha256, arguments.seed)
     folder = kept.folder_for(arguments.output_dir / "trials", subjects, *known_by)
     of_a_scan = arguments.draws * trials.number_of_versions(sources)
     others = arguments.torchio_draws * simulator.number_of_versions(model)
-    table, evidence = None, {}
+    table: pl.DataFrame | None = None
+    evidence: Evidence = {}
     with _progress() as progress:
         line = progress.add_task("scans", total=len(subjects) * (of_a_scan + others))
         advance = functools.partial(progress.advance, line)

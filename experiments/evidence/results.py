@@ -1,16 +1,61 @@
 """From the table of trials to the figures of `evidence.json`."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import polars as pl
 from polars import col
 
-from experiments.evidence.intervals import auc, bootstrap, mean, spearman
+from experiments.evidence.intervals import Interval, auc, bootstrap, mean, spearman
 from qc_jax.models import Model
 from qc_jax.scoring.answer import CLEAN
 from qc_jax.scoring.calibration import MIXED
+
+ByName = dict[str, Interval]
+Matrix = dict[str, ByName]
+"""By the artefact that was put in, and by what was read."""
+
+
+class Coverage(TypedDict):
+    """Shares of the volumes within their error bar, before and after calibration."""
+
+    before: Interval
+    after: Interval
+    by_artefact: ByName
+
+
+class AtSeverity(Interval):
+    """Youden's index at one severity."""
+
+    severity: float
+
+
+class OfTorchIO(TypedDict):
+    """Of one of TorchIO's artefacts, the own score's figures."""
+
+    spearman: Interval
+    youden: list[AtSeverity]
+
+
+class Evidence(TypedDict, total=False):
+    """What `evidence.json` holds; without what was not asked for."""
+
+    decoupling: Matrix
+    change: Matrix
+    detected: Matrix
+    cause: ByName
+    severity_spearman: ByName
+    mixtures: ByName
+    quality_spearman: ByName
+    quality_spearman_within: ByName
+    coverage: Coverage
+    border_ratio: ByName
+    task_variance_over_noise: Interval
+    dice_clean: Interval
+    torchio: dict[str, OfTorchIO]
+    about: dict[str, Any]
+
 
 MEASURES: dict[str, pl.Expr] = {
     "ours": -col("expected_dice"),
@@ -28,7 +73,7 @@ _SCAN = ("subject", "draw")
 
 def over_subjects(
     trials: pl.DataFrame, statistic: Callable[..., float], *columns: pl.Expr
-) -> dict[str, Any]:
+) -> Interval:
     """An entry of `intervals.bootstrap`: the statistic of these columns of the table."""
     values = [trials.select(column).to_series().to_numpy() for column in columns]
     return bootstrap(statistic, trials["subject"].to_list(), *values)
@@ -45,9 +90,7 @@ def _severe(source: str) -> pl.Expr:
     return (col("artefact") == source) & (col(f"fraction {source}") >= 0.5)
 
 
-def decoupling(
-    trials: pl.DataFrame, names: Sequence[str], sources: Sequence[str]
-) -> dict[str, Any]:
+def decoupling(trials: pl.DataFrame, names: Sequence[str], sources: Sequence[str]) -> Matrix:
     """AUC of each channel for each artefact: upper half of the severities against clean scans."""
     return {
         artefact: {
@@ -63,7 +106,7 @@ def decoupling(
     }
 
 
-def change(trials: pl.DataFrame, names: Sequence[str], sources: Sequence[str]) -> dict[str, Any]:
+def change(trials: pl.DataFrame, names: Sequence[str], sources: Sequence[str]) -> Matrix:
     """How many times the clean score of the same subject and contrast each score is, geometric
     mean over the upper half of the severities: what AUC, which counts any shift, does not say."""
     paired = beside_clean(trials)
@@ -80,7 +123,7 @@ def change(trials: pl.DataFrame, names: Sequence[str], sources: Sequence[str]) -
     }
 
 
-def detection(trials: pl.DataFrame, sources: Sequence[str]) -> dict[str, Any]:
+def detection(trials: pl.DataFrame, sources: Sequence[str]) -> Matrix:
     """Share of scans whose score lies above 95 % of the model's clean reference scans, for each
     artefact (upper half of the severities) and clean scans, source by source."""
     return {
@@ -96,7 +139,7 @@ def detection(trials: pl.DataFrame, sources: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def cause(trials: pl.DataFrame, sources: Sequence[str]) -> dict[str, Any]:
+def cause(trials: pl.DataFrame, sources: Sequence[str]) -> ByName:
     """Share of scans whose likeliest cause is the artefact put in, at any severity."""
     true = col("artefact").fill_null(CLEAN)
     single = trials.filter(true != MIXED)
@@ -108,7 +151,7 @@ def cause(trials: pl.DataFrame, sources: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def severity(trials: pl.DataFrame, sources: Sequence[str]) -> dict[str, Any]:
+def severity(trials: pl.DataFrame, sources: Sequence[str]) -> ByName:
     """Rank correlation of each source's score with the severity put in."""
     return {
         source: over_subjects(
@@ -118,7 +161,7 @@ def severity(trials: pl.DataFrame, sources: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def mixtures(trials: pl.DataFrame, sources: Sequence[str]) -> dict[str, Any]:
+def mixtures(trials: pl.DataFrame, sources: Sequence[str]) -> ByName:
     """AUC of each source's score for its presence (upper half) in scans with several artefacts."""
     mixed = trials.filter(artefact=MIXED)
     return {
@@ -140,7 +183,7 @@ def _absent(source: str) -> pl.Expr:
     return col(f"fraction {source}").is_null()
 
 
-def quality(trials: pl.DataFrame) -> tuple[dict[str, Any], dict[str, Any]]:
+def quality(trials: pl.DataFrame) -> tuple[ByName, ByName]:
     """Rank correlation with the Dice reached, of each measure turned so that more means worse.
 
     Returns:
@@ -161,13 +204,13 @@ def _change(name: str) -> pl.Expr:
     return col(name) - col(f"{name} of clean")
 
 
-def coverage(trials: pl.DataFrame, scale: float) -> dict[str, Any]:
+def coverage(trials: pl.DataFrame, scale: float) -> Coverage:
     """Share of the volumes within one standard deviation of the clean scan's, by the error bar
     before and after calibration on other subjects; for each artefact as well."""
     bad = trials.filter(~_IS_CLEAN)
     error = (col("volume") - col("clean_volume")).abs()
 
-    def share(chosen: pl.DataFrame, factor: float) -> dict[str, Any]:
+    def share(chosen: pl.DataFrame, factor: float) -> Interval:
         return over_subjects(chosen, mean, error <= factor * col("volume_uncertainty"))
 
     return {
@@ -180,7 +223,7 @@ def coverage(trials: pl.DataFrame, scale: float) -> dict[str, Any]:
     }
 
 
-def in_place(trials: pl.DataFrame, sources: Sequence[str]) -> dict[str, Any]:
+def in_place(trials: pl.DataFrame, sources: Sequence[str]) -> ByName:
     """Own variance near the border of the true grey matter over that of the whole head."""
     return {
         source: over_subjects(
@@ -190,13 +233,13 @@ def in_place(trials: pl.DataFrame, sources: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def known_limit(trials: pl.DataFrame) -> dict[str, Any]:
+def known_limit(trials: pl.DataFrame) -> Interval:
     """Rank correlation of the task variance with the severity of noise: it falls in heavy noise."""
     noisy = trials.filter(artefact="noise")
     return over_subjects(noisy, spearman, col("fraction noise"), _score("task"))
 
 
-def all_results(trials: pl.DataFrame, model: Model) -> dict[str, Any]:
+def all_results(trials: pl.DataFrame, model: Model) -> Evidence:
     """Everything that `evidence.json` holds of the simulated scans."""
     sources = model.description.sources
     pooled, within = quality(trials)

@@ -3,7 +3,6 @@
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,7 +10,7 @@ from polars import col
 
 from experiments import trials
 from experiments.evidence.intervals import spearman, youden
-from experiments.evidence.results import over_subjects
+from experiments.evidence.results import AtSeverity, OfTorchIO, over_subjects
 from experiments.trials import Version
 from qc_jax import data
 from qc_jax.models import Model
@@ -34,7 +33,7 @@ def torchio_results(
     seed: int,
     folder: Path,
     advance: Callable[[int], None],
-) -> dict[str, Any]:
+) -> dict[str, OfTorchIO]:
     """Youden's index of the own source's score at each severity, and its rank correlation.
 
     The trials are kept in a folder, see `kept.folder_for`.
@@ -48,26 +47,24 @@ def torchio_results(
     return of_table(trials.table(rows, ("task", *model.description.sources)), sources)
 
 
-def of_table(table: pl.DataFrame, sources: Sequence[str]) -> dict[str, Any]:
+def of_table(table: pl.DataFrame, sources: Sequence[str]) -> dict[str, OfTorchIO]:
     """The figures of each artefact, from the table of the trials."""
-    clean, results = col("artefact").is_null(), {}
+    results: dict[str, OfTorchIO] = {}
     for source in sources:
-        own, severity = col(f"score {source}"), col(f"fraction {source}")
         spoilt = table.filter(artefact=source)
         results[source] = {
-            "spearman": over_subjects(spoilt, spearman, severity, own),
-            "youden": [
-                {"severity": at}
-                | over_subjects(
-                    table.filter(clean | ((col("artefact") == source) & (severity == at))),
-                    youden,
-                    ~clean,
-                    own,
-                )
-                for at in SEVERITIES.tolist()
-            ],
+            "spearman": over_subjects(
+                spoilt, spearman, col(f"fraction {source}"), col(f"score {source}")
+            ),
+            "youden": [_at(table, source, severity) for severity in SEVERITIES.tolist()],
         }
     return results
+
+
+def _at(table: pl.DataFrame, source: str, severity: float) -> AtSeverity:
+    clean, fraction = col("artefact").is_null(), col(f"fraction {source}")
+    chosen = table.filter(clean | ((col("artefact") == source) & (fraction == severity)))
+    return {"severity": severity, **over_subjects(chosen, youden, ~clean, col(f"score {source}"))}
 
 
 def torchio_versions(

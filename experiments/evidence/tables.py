@@ -1,12 +1,14 @@
 """The figures of `evidence.json` as tables for a terminal."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from rich.table import Table
 
+from experiments.evidence.intervals import Interval
+from experiments.evidence.results import Evidence, OfTorchIO
 
-def all_tables(evidence: dict[str, Any]) -> Iterator[Table]:
+
+def all_tables(evidence: Evidence) -> Iterator[Table]:
     """One after the other; in brackets the 95 % interval over subjects."""
     if "decoupling" in evidence:
         yield from _of_simulated_scans(evidence)
@@ -14,7 +16,7 @@ def all_tables(evidence: dict[str, Any]) -> Iterator[Table]:
         yield _of_torchio(evidence["torchio"])
 
 
-def _of_simulated_scans(evidence: dict[str, Any]) -> Iterator[Table]:
+def _of_simulated_scans(evidence: Evidence) -> Iterator[Table]:
     matrix = evidence["decoupling"]
     names = list(next(iter(matrix.values())))
     table = Table(title="AUC: artefact put in (rows) against variance read out (columns)")
@@ -66,7 +68,7 @@ def _of_simulated_scans(evidence: dict[str, Any]) -> Iterator[Table]:
     yield table
 
 
-def _of_torchio(found: dict[str, Any]) -> Table:
+def _of_torchio(found: dict[str, OfTorchIO]) -> Table:
     table = Table("severity", *found, title="TorchIO's artefacts: Youden's index of the own source")
     for at in zip(*(entry["youden"] for entry in found.values()), strict=True):
         table.add_row(f"{at[0]['severity']:.1f}", *(f"{index['value']:.2f}" for index in at))
@@ -75,6 +77,6 @@ def _of_torchio(found: dict[str, Any]) -> Table:
     return table
 
 
-def interval(entry: dict[str, Any]) -> str:
+def interval(entry: Interval) -> str:
     """`0.93 (0.90 to 0.95)`."""
     return f"{entry['value']:.2f} ({entry['low']:.2f} to {entry['high']:.2f})"

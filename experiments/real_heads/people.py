@@ -8,7 +8,7 @@ where there are fewer than two people.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from scipy import stats
@@ -16,7 +16,17 @@ from scipy import stats
 _TAIL = 0.025
 
 
-def mean(people: Sequence[str], values: Sequence[float]) -> dict[str, Any]:
+class Interval(TypedDict):
+    """A mean or share with its interval, of n scans of so many people."""
+
+    value: float
+    low: float
+    high: float
+    people: int
+    n: int
+
+
+def mean(people: Sequence[str], values: Sequence[float]) -> Interval:
     """The mean over people of the mean of each one's numbers, and its t interval.
 
     Args:
@@ -33,7 +43,7 @@ def mean(people: Sequence[str], values: Sequence[float]) -> dict[str, Any]:
     return _entry(value, value - half, value + half, number, len(values))
 
 
-def share(people: Sequence[str], holds: Sequence[bool]) -> dict[str, Any]:
+def share(people: Sequence[str], holds: Sequence[bool]) -> Interval:
     """The share of all scans of which something holds, and its Korn-Graubard interval.
 
     Where it holds of all or of none, nobody knows how alike the scans of a person are, and each
@@ -69,5 +79,5 @@ def _by_person(people: Sequence[str], values: Sequence[float] | np.ndarray) -> l
     return [numbers[owners == person] for person in np.unique(owners)]
 
 
-def _entry(value: float, low: float, high: float, people: int, scans: int) -> dict[str, Any]:
+def _entry(value: float, low: float, high: float, people: int, scans: int) -> Interval:
     return {"value": value, "low": low, "high": high, "people": people, "n": scans}

@@ -12,6 +12,7 @@ import numpy as np
 
 from experiments.real_heads import people, youden
 from experiments.real_heads.measuring import NOT_NAMED, Row
+from experiments.real_heads.people import Interval
 from qc_jax.scoring.answer import CLEAN
 
 HARMFUL = 0.9
@@ -65,12 +66,12 @@ def by_kind(
     return {"all": figures(list(rows))} | {kind: figures(found) for kind, found in kinds.items()}
 
 
-def share(rows: Sequence[Row], holds: Callable[[Row], bool]) -> dict[str, Any]:
+def share(rows: Sequence[Row], holds: Callable[[Row], bool]) -> Interval:
     """Of the rows, see `people.share`."""
     return people.share([row.person for row in rows], [holds(row) for row in rows])
 
 
-def mean(rows: Sequence[Row], number: Callable[[Row], float | None]) -> dict[str, Any]:
+def mean(rows: Sequence[Row], number: Callable[[Row], float | None]) -> Interval:
     """Over people, of the rows that have this number, see `people.mean`."""
     values = [(row.person, value) for row in rows if (value := number(row)) is not None]
     return people.mean([person for person, _ in values], [value for _, value in values])
@@ -106,7 +107,7 @@ def _named(rows: list[Row]) -> dict[str, Any]:
     }
 
 
-def _where(rows: list[Row]) -> dict[str, Any]:
+def _where(rows: list[Row]) -> dict[str, Interval]:
     return {
         "own_auc": mean(rows, lambda row: row.own_auc),
         "total_auc": mean(rows, lambda row: row.total_auc),
@@ -134,7 +135,7 @@ def _doubt(rows: list[Row], clean: dict[str, Row]) -> dict[str, Any]:
     }
 
 
-def _dice(rows: list[Row]) -> dict[str, Any]:
+def _dice(rows: list[Row]) -> dict[str, Interval]:
     """Of rows with labels."""
     return {
         "reached": mean(rows, lambda row: row.dice),
@@ -163,7 +164,7 @@ def _peers(rows: list[Row], clean: list[Row]) -> dict[str, Any]:
     return found
 
 
-def _index(bad: list[Row], clean: list[Row], number: Callable[[Row], float]) -> dict[str, Any]:
+def _index(bad: list[Row], clean: list[Row], number: Callable[[Row], float]) -> youden.Index:
     rows = [*clean, *bad]
     spoilt = [False] * len(clean) + [True] * len(bad)
     return youden.index([row.person for row in rows], spoilt, [number(row) for row in rows])

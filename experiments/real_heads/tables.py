@@ -7,6 +7,7 @@ from rich import box
 from rich.table import Table
 
 from experiments.real_heads.measuring import Row
+from experiments.real_heads.people import Interval
 from experiments.real_heads.summary import WAYS
 
 INTERVAL = (
@@ -21,7 +22,7 @@ PEERS = (
 _NOTHING = "-"
 
 
-def said(entry: dict[str, Any]) -> str:
+def said(entry: Interval) -> str:
     """`0.93 (0.90 to 0.95)`; without interval for a single person."""
     if not entry["n"] or entry["value"] != entry["value"]:
         return _NOTHING
@@ -56,7 +57,7 @@ def screen(summary: dict[str, Any]) -> Table:
     return table
 
 
-_Line = tuple[str, dict[str, Any], str]
+_Line = tuple[str, Interval, str]
 
 
 def _causes(summary: dict[str, Any]) -> Iterator[_Line]:
@@ -210,7 +211,7 @@ def _heads(rows: Sequence[Row]) -> list[str]:
     return _table("Heads as they are", names, lines)
 
 
-def _with_number(entry: dict[str, Any]) -> str:
+def _with_number(entry: Interval) -> str:
     return f"{said(entry)}, n = {entry['n']}" if entry["n"] else _NOTHING
 
 

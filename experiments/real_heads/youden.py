@@ -5,12 +5,19 @@ is judged by flatters it, so that everyone is judged by that of the others as we
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from sklearn import metrics
 
 from experiments.real_heads import people as over_people
+
+
+class Index(TypedDict):
+    """At the best threshold of all people, and of everybody at that of the others."""
+
+    best: over_people.Interval
+    others: over_people.Interval
 
 
 def threshold(bad: np.ndarray, scores: np.ndarray) -> float:
@@ -23,7 +30,7 @@ def threshold(bad: np.ndarray, scores: np.ndarray) -> float:
     return (best + float(below.max())) / 2 if below.size and np.isfinite(best) else best
 
 
-def index(people: Sequence[str], bad: Sequence[bool], scores: Sequence[float]) -> dict[str, Any]:
+def index(people: Sequence[str], bad: Sequence[bool], scores: Sequence[float]) -> Index:
     """Mean over people of each one's sensitivity + specificity - 1, see `people.mean`.
 
     Args:
