@@ -45,7 +45,9 @@ def plot_predictions(
                 axis, prediction.variances[..., channel], vmax=tops[channel], cmap="viridis"
             )
             if axis in axes[-1]:
-                bar = figure.colorbar(drawn, ax=axes[:, 2 + channel], location="bottom", shrink=0.9)
+                bar = figure.colorbar(
+                    drawn, ax=axes[:, 2 + channel], location="bottom", shrink=0.9, pad=0.01
+                )
                 bar.set_label("variance (logits²)", fontsize=8)
     names = [f"{name} variance" for name in variance_names]
     for axis, name in zip(axes[0], ["image", "grey matter (outline: truth)", *names], strict=True):

@@ -45,6 +45,7 @@ class Evidence(TypedDict, total=False):
     change: Matrix
     detected: Matrix
     cause: ByName
+    cause_harmed: ByName
     severity_spearman: ByName
     mixtures: ByName
     quality_spearman: ByName
@@ -68,6 +69,7 @@ MEASURES: dict[str, pl.Expr] = {
 OF_TISSUES: dict[str, pl.Expr] = {"snr": -col("snr"), "cnr": -col("cnr"), "efc": col("efc")}
 """MRIQC's, which need the true tissues on the grid of the image."""
 _IS_CLEAN = col("artefact").is_null()
+_HARMED = col("kept_dice") < 0.9
 _SCAN = ("subject", "draw")
 
 
@@ -248,6 +250,7 @@ def all_results(trials: pl.DataFrame, model: Model) -> Evidence:
         "change": change(trials, ["task", *sources], sources),
         "detected": detection(trials, sources),
         "cause": cause(trials, sources),
+        "cause_harmed": cause(trials.filter(_IS_CLEAN | _HARMED), sources),
         "severity_spearman": severity(trials, sources),
         "mixtures": mixtures(trials, sources),
         "quality_spearman": pooled,

@@ -33,11 +33,12 @@ def _of_simulated_scans(evidence: Evidence) -> Iterator[Table]:
 
     matrix = evidence["detected"]
     sources = list(next(iter(matrix.values())))
-    table = Table("put in", *sources, "cause right")
-    table.title = "Share of scans above 95 % of the clean reference; cause named rightly"
+    table = Table("put in", *sources, "cause right", "where harm was done")
+    table.title = "Share of scans above 95 % of the clean reference; how often the cause is right"
     for artefact, row in matrix.items():
         shares = (f"{row[source]['value']:.2f}" for source in sources)
-        table.add_row(artefact, *shares, interval(evidence["cause"][artefact]))
+        right = (interval(evidence[which][artefact]) for which in ("cause", "cause_harmed"))
+        table.add_row(artefact, *shares, *right)
     yield table
 
     table = Table("source", "own AUC", "severity", "in mixtures", "coverage", title="Each source")
