@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Complex, Float, Int, Int8, Integer, Real, UInt8
+from jaxtyping import Bool, Complex, Float, Inexact, Int, Int8, Integer, Real, UInt8
 from jaxtyping import Key as KeyOf
 
 Array = jax.Array | np.ndarray
@@ -37,6 +37,7 @@ __all__ = [
     "Float",
     "Image",
     "ImageLike",
+    "Inexact",
     "Int",
     "Int8",
     "Integer",

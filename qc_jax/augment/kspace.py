@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qc_jax.arrays import Axis, Float, Image, ImageLike, KSpace
+from qc_jax.arrays import Axis, Float, Image, ImageLike, Inexact, KSpace
 
 
 def to_k_space(image: ImageLike) -> KSpace:
@@ -39,12 +39,14 @@ def to_image(k_space: KSpace) -> Image:
 
 
 def filter_lines(
-    k_space: KSpace, axis: Axis, transfer: Callable[[np.ndarray], jax.Array]
-) -> KSpace:
+    k_space: Inexact[jax.Array, "X Y Z"],
+    axis: Axis,
+    transfer: Callable[[np.ndarray], jax.Array],
+) -> Inexact[jax.Array, "X Y Z"]:
     """Multiplies the k-space lines along one axis by a transfer function.
 
     Args:
-      k_space: what to filter.
+      k_space: what to filter; an image, whose lines are places, is filtered likewise.
       axis: 0, 1 or 2; may be traced.
       transfer: `(line numbers, int (n,)) -> (n,)` real or complex.  The line numbers are in
         `fftfreq` order: 0, 1, ..., -2, -1.
