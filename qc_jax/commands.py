@@ -310,7 +310,8 @@ def _score_jobs(jobs, output: Path, arguments: _Common, begun: Any) -> list[dict
             )
     refused = sum(made["status"] == record.REFUSED for made in records)
     if refused:
-        note(f"{refused} of {len(records)} scans refused, the others scored")
+        others = ", the others scored" if refused < len(records) else ""
+        note(f"{refused} of {len(records)} scans refused{others}")
     if not all(heard):
         note(f"standard output took no more; all records are in {output}")
     return records

@@ -123,3 +123,31 @@ def test_sentences_name_both_causes_axis_and_distance():
 def test_nothing_to_find_in_nothing(shape):
     assert find_copies(np.zeros(shape, np.float32), SIZE) == ()
     assert find_copies(np.ones(shape, np.float32), SIZE) == ()
+
+
+@pytest.mark.parametrize("length", [168, 169, 170])
+def test_fold_over_of_any_number_of_planes(length):
+    """Planes that fill no bin are left out in the middle: heads go on over the border."""
+    parts = np.repeat(CLEAN, 3, axis=0)  # of 2/3 mm, three to a bin
+    lacking = (len(parts) - length) // 2
+    folded = parts[lacking : lacking + length].copy()
+    folded[-lacking:] += parts[:lacking]
+    beyond = parts[lacking + length :]
+    folded[: len(beyond)] += beyond
+    (found,) = find_copies(scan(folded), (2 / 3, 2.0, 2.0))
+    assert found.axis == 0 and found.share == WHOLE_FIELD
+
+
+def test_a_clear_copy_is_not_irregular():
+    ghost = np.roll(CLEAN, 64, axis=1)
+    (found,) = find_copies(scan(np.hypot(CLEAN, 0.1 * ghost)), SIZE)
+    assert found.spread == pytest.approx(1.0, abs=0.35) and not found.irregular
+    assert found.sentence.endswith("ghosting or wrap-around")
+
+
+def test_a_copy_in_a_smear_is_irregular():
+    """The head lies in many places along an axis, and in one of them a little more."""
+    smear = sum(0.05 * np.roll(CLEAN, lag, axis=1) for lag in range(20, 110, 6))
+    ghost = 0.1 * np.roll(CLEAN, 50, axis=1)
+    found = [c for c in find_copies(scan(CLEAN + smear + ghost), SIZE) if c.share != WHOLE_FIELD]
+    assert found and found[0].spread > 1.5

@@ -72,3 +72,24 @@ def test_missing_lines_are_no_spikes(scan):
 
 def test_stripes_too_faint_to_be_seen_are_none(scan):
     assert kspace.look(spoilt(scan, (20, 10, 15), 0.02)[0], SIZES).spikes == ()
+
+
+def test_a_slab_is_no_spike(scan):
+    """Its taper spreads the mean over the samples beside frequency 0."""
+    assert kspace.look(scan[:, :, 20:30], SIZES).spikes == ()
+
+
+def test_a_spike_beyond_an_edge_is_found(scan):
+    """Motion and partial Fourier leave half of k-space, which looks as if it ended."""
+    samples = np.fft.fftn(scan)
+    samples[:, 12:32] = 0
+    image, frequency = spoilt(np.abs(np.fft.ifftn(samples)), (20, 20, 15), 0.3)
+    spike, *_ = kspace.look(image, SIZES).spikes
+    assert np.allclose(np.abs(spike.frequency)[:2], np.abs(frequency)[:2])
+
+
+def test_bright_air_is_no_head(scan):
+    """Stripes over air that is brighter than a quarter of the head, in all slices."""
+    pattern, _ = stripes((9, 12, 7))
+    spike, *_ = kspace.look(np.abs(scan + 40 * pattern), SIZES).spikes
+    assert spike.slices == ()

@@ -32,10 +32,12 @@ if TYPE_CHECKING:
 def run(arguments: "Arguments") -> None:
     """Measures, writes `evidence.json`, prints the tables and draws the figures."""
     begun = time.monotonic()
-    if arguments.torchio_draws and importlib.util.find_spec("torchio") is None:
+    if (
+        arguments.torchio_draws
+        and not arguments.scanned
+        and importlib.util.find_spec("torchio") is None
+    ):
         raise ConfigError("torchio is missing: pip install torchio, or use --torchio-draws=0")
-    if arguments.scanned and arguments.torchio_draws:
-        raise ConfigError("--scanned is about artefacts of an acquisition; add --torchio-draws=0")
     model = load_model(arguments.model or None)
     if not model.calibration:
         raise ConfigError(f"{model.path} has no calibration; the evidence needs one")

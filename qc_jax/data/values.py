@@ -91,7 +91,7 @@ def check_scan(path: Path | str, data: np.ndarray, affine: np.ndarray) -> None:
     geometry.check_extent(path, data.shape, affine)
     spread = float(data.max()) - float(data.min())
     if spread <= 1e-6 * max(abs(float(data.max())), abs(float(data.min()))):
-        raise ScanError(f"{path} is constant ({data.flat[0]:g} everywhere); export it again")
+        raise ScanError(f"{path} is constant, the same value in every voxel; export it again")
     values = np.unique(data.ravel()[:: max(data.size // 100_000, 1)])
     if len(values) < 64 and np.array_equal(values, np.rint(values)):
         raise ScanError(

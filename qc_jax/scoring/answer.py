@@ -14,7 +14,7 @@ from qc_jax.scoring.spikes import Spike
 
 CLEAN = "none"
 """Among the causes: a scan without any artefact."""
-SPIKE = "spike"
+MOTION, SPIKE = "motion", "spike"
 GHOSTING, WRAP = "ghosting", "wrap"
 """Causes that both leave copies of the head: periodic changes from line to line, and lines that are
 missing at regular distances, have the same transform."""
@@ -98,6 +98,9 @@ def answer(
         if all(copy.share == WHOLE_FIELD for copy in harmful):
             words = f"{_NAMES[WRAP]}, {severity_in_words(severities.get(WRAP, 0.0))}"
             return Answer(True, _join(words, remarks), (WRAP,))
+        if all(copy.irregular for copy in harmful):
+            words = _either((MOTION, WRAP), severities)
+            return Answer(True, _join(words, remarks), (MOTION, WRAP))
         return Answer(True, _join(_both(sum(alike), severities), remarks), (GHOSTING, WRAP))
     low = predicted_dice < lowest_dice
     if not together and ((doubts and of_cause < _SURE) or (low and of_cause < _LIKELY)):
@@ -127,9 +130,13 @@ def severity_in_words(fraction: float) -> str:
 
 
 def _both(chance: float, severities: Mapping[str, float]) -> str:
-    severity = max(severities.get(name, 0.0) for name in (GHOSTING, WRAP))
-    words = f"{GHOSTING} or {_NAMES[WRAP]}, {severity_in_words(severity)}"
+    words = _either((GHOSTING, WRAP), severities)
     return f"{words} ({chance:.0%})" if chance > _TOGETHER else words
+
+
+def _either(causes: tuple[str, str], severities: Mapping[str, float]) -> str:
+    severity = severity_in_words(max(severities.get(cause, 0.0) for cause in causes))
+    return f"{' or '.join(map(_name, causes))}, {severity}"
 
 
 def _name(cause: str) -> str:

@@ -122,8 +122,8 @@ def most_doubtful_first(found: pl.DataFrame, rule: Rule) -> list[int]:
         doubt = pl.min_horizontal((dice - rule.keep_dice).abs(), (dice - rule.drop_dice).abs())
     elif "score_task" in rows.columns:
         doubt = -pl.col("score_task")
-    else:
-        doubt = pl.lit(0.0)
+    else:  # no scan was scored
+        return []
     order = (pl.col("decision") != LOOK, doubt, pl.col("name"))
     return rows.sort(*order, nulls_last=True)["row"].to_list()
 

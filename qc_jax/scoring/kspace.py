@@ -95,16 +95,10 @@ def look(data: np.ndarray, voxel_size: Sequence[float]) -> Evidence:
     in_slices = spikes.find_in_slices(image, voxel_size)
     if in_slices is not None and (in_slices.slices or not found):
         found.insert(0, in_slices)
-    # Beyond an edge nothing was measured: what is there, the magnitude has made.
-    measured = [
-        spike
-        for spike in found
-        if all(abs(spike.frequency[edge.axis]) < edge.frequency for edge in edges)
-    ]
     return Evidence(
         (planes[0], planes[1], planes[2]),
         (nyquist[0], nyquist[1], nyquist[2]),
-        tuple(measured[:_MOST_SPIKES]),
+        tuple(found[:_MOST_SPIKES]),
         edges,
         _noise(power, frequencies, nyquist),
     )

@@ -37,6 +37,8 @@ _NEARLY_ALL = 0.7
 """Share of the slices with a head from which on the whole scan has the spike."""
 HEAD = 0.25
 """Intensity that is of the head, not of air, over that of the head."""
+_BRIGHT = 0.5
+"""Intensity that stripes and noise in air seldom have."""
 _CHUNK = 32
 """Slices at a time, which the caches of a processor hold better than a scan."""
 
@@ -89,6 +91,8 @@ def find_spikes(power: np.ndarray, frequencies: Sequence[np.ndarray], scale: flo
     around = _mean_around(power, 3)
     x, y, z = (np.square(f).astype(np.float32) for f in frequencies)
     near = x[:, None, None] + y[:, None] + z < _LOWEST**2
+    low = [_beside_zero(f) for f in frequencies]
+    near |= low[0][:, None, None] & low[1][:, None] & low[2]
     excess = np.where(near, np.float32(0), power / around)
     candidates = np.flatnonzero(excess > _STANDS_OUT)
     candidates = candidates[np.argsort(-excess.ravel()[candidates])][: 10 * _MOST]
@@ -132,7 +136,7 @@ def find_in_slices(image: np.ndarray, voxel_size: Sequence[float]) -> Spike | No
             excess, alone, amplitude, frequency = map(
                 np.concatenate, zip(*threads.map(look, chunks), strict=True)
             )
-        of_slices = stack.mean(axis=(1, 2))
+        of_slices = np.count_nonzero(stack > _BRIGHT, axis=(1, 2))
         with_head = of_slices > 0.25 * of_slices.max()
         spiked = with_head & (excess > _STANDS_OUT) & (alone > _ALONE) & (amplitude > _FAINTEST)
         excess = np.where(spiked, excess, 0.0)
@@ -160,6 +164,7 @@ def _look_at(stack: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, ...]:
     power = np.square(samples.real) + np.square(samples.imag)
     first, second = fft.fftfreq(shape[0], sizes[0]), fft.rfftfreq(shape[1], sizes[1])
     near = np.hypot(first[:, None], second) < _LOWEST
+    near |= _beside_zero(first)[:, None] & _beside_zero(second)
     excess = np.where(near, np.float32(0), power / _mean_around(power, 2)).reshape(number, -1)
     place = excess.argmax(axis=1)
     rows, columns = np.unravel_index(place, power.shape[1:])
@@ -175,6 +180,11 @@ def _look_at(stack: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, ...]:
         2 * np.sqrt(own) / np.maximum(inside, 0.02 * window.sum()),
         np.stack([first[rows], second[columns]], axis=-1),
     )
+
+
+def _beside_zero(frequency: np.ndarray) -> np.ndarray:
+    """The samples to which a taper or a thin slab spreads the mean of the image."""
+    return np.abs(frequency) < 3.5 * abs(frequency[1])
 
 
 def _mean_around(power: np.ndarray, axes: int) -> np.ndarray:
