@@ -257,15 +257,6 @@ def _rule(arguments: _Common):
 
 def _score_jobs(jobs, output: Path, arguments: _Common, begun: Any) -> list[dict[str, Any]]:
     """Scores with a line for each scan, in a process that has begun; returns their records."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
     from qc_jax import devices
     from qc_jax.models import load_model
     from qc_jax.scoring import cluster, outputs, record, study, worker
@@ -279,12 +270,10 @@ def _score_jobs(jobs, output: Path, arguments: _Common, begun: Any) -> list[dict
     limits = worker.Limits(arguments.time_limit, arguments.memory_limit)
     model = load_model(arguments.model or None)
     outputs.claim(output)  # before the progress line, so that an error stands alone
-    console = Console(file=Patient(sys.stderr))  # type: ignore[arg-type]
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
     heard = []
     with (
         cluster.connect(arguments.scheduler, arguments.slurm_jobs) as client,
-        Progress(*columns, TimeRemainingColumn(), console=console) as progress,
+        _progress() as progress,
     ):
         line = progress.add_task(f"{len(jobs)} scans", total=len(jobs))
         current = progress.add_task("", total=1.0, visible=False)
@@ -297,11 +286,7 @@ def _score_jobs(jobs, output: Path, arguments: _Common, begun: Any) -> list[dict
             if arguments.json:
                 heard.append(say(json.dumps(made)))
             else:
-                # Records of version 0.10 and before have no decision in them.
-                decided = record.decision_of(made, asked.rule).word
-                what = f"{decided}: {made.get('sentence', made['status'])}"
-                text = made["reason"] if made["status"] == record.REFUSED else what
-                progress.console.print(f"{made['name']}: {text}", markup=False, highlight=False)
+                progress.console.print(_in_words(made, asked.rule), markup=False, highlight=False)
 
         # The scoring process here ends by itself; a cluster has to be told.
         with interrupt.at_once() if client is None else interrupt.in_order():
@@ -314,6 +299,33 @@ def _score_jobs(jobs, output: Path, arguments: _Common, begun: Any) -> list[dict
     if not all(heard):
         note(f"standard output took no more; all records are in {output}")
     return records
+
+
+def _progress():
+    """Lines of progress on standard error, below what is said of each scan."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(file=Patient(sys.stderr))  # type: ignore[arg-type]
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
+    return Progress(*columns, TimeRemainingColumn(), console=console)
+
+
+def _in_words(made, rule) -> str:
+    """The line of a scan: its decision and the sentence, or why it was refused."""
+    from qc_jax.scoring import record
+
+    if made["status"] == record.REFUSED:
+        return f"{made['name']}: {made['reason']}"
+    # Records of version 0.10 and before have no decision in them.
+    decided = record.decision_of(made, rule).word
+    return f"{made['name']}: {decided}: {made.get('sentence', made['status'])}"
 
 
 def _code(records: Sequence[dict[str, Any]]) -> int:
