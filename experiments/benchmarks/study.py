@@ -14,7 +14,8 @@ import tyro
 
 import qc_jax
 from qc_jax.augment import ALL_SOURCES
-from qc_jax.scoring import group, record
+from qc_jax.scoring import group
+from qc_jax.scoring.record_fields import REFUSED, SCORED
 
 _SESSIONS = 3
 """Of each subject, one scan in each."""
@@ -46,10 +47,10 @@ def generated(rng: np.random.Generator, index: int, refused: bool) -> dict[str, 
         "warnings": [],
     }
     if refused:
-        return made | {"status": record.REFUSED, "reason": f"{made['file']} is empty, no NIfTI"}
+        return made | {"status": REFUSED, "reason": f"{made['file']} is empty, no NIfTI"}
     names = ["task", *(source.name for source in ALL_SOURCES)]
     return made | {
-        "status": record.SCORED,
+        "status": SCORED,
         "reason": "",
         "sentence": "none found",
         "scores": dict(zip(names, rng.lognormal(-3, 0.3, len(names)).tolist(), strict=True)),
