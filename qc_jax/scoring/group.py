@@ -11,7 +11,6 @@ The suffix is that of BIDS, `T1w` for plain files.
 import contextlib
 import fcntl
 import functools
-import itertools
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from qc_jax.errors import ConfigError
 from qc_jax.scoring import acquisition, decision, group_report, ownership, ratings, record, scale
 from qc_jax.scoring.decision import Decision, Rule
 from qc_jax.scoring.participants import Participants, is_number, match, read_participants
+from qc_jax.scoring.record import read_records
 from qc_jax.scoring.record_fields import DECIDING, REFUSED, SCORED, Deciding, Record
 
 __all__ = ["Participants", "read_participants", "read_records", "table", "write_group"]
@@ -47,35 +47,6 @@ def alone(output: Path) -> Iterator[None]:
 
 
 # -- Records -----------------------------------------------------------------------------------
-
-
-def read_records(output: Path) -> list[Record]:
-    """Every record of an output folder, by name; what is none is passed over.
-
-    Raises:
-      ConfigError: there is none.
-    """
-    if not output.is_dir():
-        raise ConfigError(f"{output} is no folder; run the participant level first")
-    records = {}
-    for path in _possible_records(output):
-        content = record.read(path)
-        # A copy elsewhere, a backup say, is no record of this folder.
-        if content is not None and path == output / content["folder"] / f"{content['name']}.json":
-            records[content["name"]] = content
-    if not records:
-        raise ConfigError(f"{output} holds no scored scans; run the participant level first")
-    return [records[name] for name in sorted(records)]
-
-
-def _possible_records(output: Path) -> Iterator[Path]:
-    """JSON files that are not the sidecar of a map: of a dozen files a scan, the one to open."""
-    links = [e.path for e in os.scandir(output) if e.is_symlink() and e.is_dir()]
-    for folder, _, names in itertools.chain(os.walk(output), *map(os.walk, links)):
-        maps = {name.removesuffix(".nii.gz") for name in names if name.endswith(".nii.gz")}
-        for name in names:
-            if name.endswith(".json") and not name.startswith(".") and name[:-5] not in maps:
-                yield Path(folder, name)
 
 
 def chosen(

@@ -6,14 +6,15 @@ knows what is done, wherever the scan lies by then, and makes again what is dama
 """
 
 import dataclasses
+import itertools
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import qc_jax
 from qc_jax import files
-from qc_jax.errors import OutputError
+from qc_jax.errors import ConfigError, OutputError
 from qc_jax.models import Model
 from qc_jax.scoring import decision, ownership, scale
 from qc_jax.scoring.decision import Decision, Rule
@@ -253,6 +254,35 @@ def read(path: Path) -> Record | None:
     except (OSError, ValueError, RecursionError):
         return None
     return content if is_record(content) else None
+
+
+def read_records(output: Path) -> list[Record]:
+    """Every record of an output folder, by name; what is none is passed over.
+
+    Raises:
+      ConfigError: there is none.
+    """
+    if not output.is_dir():
+        raise ConfigError(f"{output} is no folder; run the participant level first")
+    records = {}
+    for path in _possible_records(output):
+        record = read(path)
+        # A copy elsewhere, a backup say, is no record of this folder.
+        if record is not None and path == output / record["folder"] / f"{record['name']}.json":
+            records[record["name"]] = record
+    if not records:
+        raise ConfigError(f"{output} holds no scored scans; run the participant level first")
+    return [records[name] for name in sorted(records)]
+
+
+def _possible_records(output: Path) -> Iterator[Path]:
+    """JSON files that are not the sidecar of a map: of a dozen files a scan, the one to open."""
+    links = [e.path for e in os.scandir(output) if e.is_symlink() and e.is_dir()]
+    for folder, _, names in itertools.chain(os.walk(output), *map(os.walk, links)):
+        maps = {name.removesuffix(".nii.gz") for name in names if name.endswith(".nii.gz")}
+        for name in names:
+            if name.endswith(".json") and not name.startswith(".") and name[:-5] not in maps:
+                yield Path(folder, name)
 
 
 def _is_complete(output: Path, record: Record, wanted: Wanted) -> bool:
