@@ -6,13 +6,17 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from qc_jax import interrupt, process
 from qc_jax.errors import ConfigError, OutputError
 from qc_jax.terminal import Patient, note, say
+
+if TYPE_CHECKING:  # whose package takes seconds to import
+    from qc_jax.scoring.decision import Rule
+    from qc_jax.scoring.record_fields import Record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,13 +152,14 @@ def _score(arguments: Score) -> int:
     output = arguments.output_dir
     with _begun(arguments) as begun:
         rule = _rule(arguments)
-        from qc_jax.scoring import folders, group, jobs, record
+        from qc_jax.scoring import folders, group, jobs
+        from qc_jax.scoring.record_fields import SCORED
 
         plain = jobs.plain_jobs(folders.scans_of(arguments.scans))
         records = _score_jobs(plain, output, arguments, begun)
     with group.alone(output):
         reports = group.update_group(output, records, rule)
-    if len(records) == 1 and records[0]["status"] == record.SCORED:
+    if len(records) == 1 and records[0]["status"] == SCORED:
         reports.insert(0, output / f"{records[0]['name']}.html")
     for report in reports:
         note(f"report: {report}")
@@ -215,7 +220,7 @@ def _jobs_of(arguments: Study):
 
 
 def _group(arguments: Study) -> int:
-    from qc_jax.scoring import decision, group, iqms, ownership
+    from qc_jax.scoring import decision, group, iqms, ownership, record_fields
 
     rule = _rule(arguments)
     output, folder = arguments.output_dir, arguments.iqm_dir
@@ -228,7 +233,8 @@ def _group(arguments: Study) -> int:
     )
     participants = group.read_participants(arguments.bids_dir)
     if arguments.may_lose is not None:
-        dices = [made["predicted_dice"] for made in records if "predicted_dice" in made]
+        scored = record_fields.scored_of(records)
+        dices = [made["predicted_dice"] for made in scored if "predicted_dice" in made]
         rule = decision.losing_at_most(arguments.may_lose, dices, rule)
     if folder:
         iqms.check(Path(folder), output, records)
@@ -249,26 +255,18 @@ def _begun(arguments: _Common) -> contextlib.AbstractContextManager[Any]:
     return process.ahead(arguments.model) if here else contextlib.nullcontext()
 
 
-def _rule(arguments: _Common):
+def _rule(arguments: _Common) -> "Rule":
     from qc_jax.scoring.decision import Rule
 
     return Rule(arguments.keep_dice, arguments.drop_dice, arguments.keep_volume_error)
 
 
-def _score_jobs(jobs, output: Path, arguments: _Common, begun: Any) -> list[dict[str, Any]]:
+def _score_jobs(jobs, output: Path, arguments: _Common, begun: Any) -> "list[Record]":
     """Scores with a line for each scan, in a process that has begun; returns their records."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
     from qc_jax import devices
     from qc_jax.models import load_model
-    from qc_jax.scoring import cluster, outputs, record, study, worker
+    from qc_jax.scoring import cluster, outputs, study, worker
+    from qc_jax.scoring.record_fields import REFUSED
     from qc_jax.scoring.wanted import Wanted
 
     if (wrong := devices.what_is_wrong()) != "":
@@ -279,12 +277,10 @@ def _score_jobs(jobs, output: Path, arguments: _Common, begun: Any) -> list[dict
     limits = worker.Limits(arguments.time_limit, arguments.memory_limit)
     model = load_model(arguments.model or None)
     outputs.claim(output)  # before the progress line, so that an error stands alone
-    console = Console(file=Patient(sys.stderr))  # type: ignore[arg-type]
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
     heard = []
     with (
         cluster.connect(arguments.scheduler, arguments.slurm_jobs) as client,
-        Progress(*columns, TimeRemainingColumn(), console=console) as progress,
+        _progress() as progress,
     ):
         line = progress.add_task(f"{len(jobs)} scans", total=len(jobs))
         current = progress.add_task("", total=1.0, visible=False)
@@ -297,18 +293,14 @@ def _score_jobs(jobs, output: Path, arguments: _Common, begun: Any) -> list[dict
             if arguments.json:
                 heard.append(say(json.dumps(made)))
             else:
-                # Records of version 0.10 and before have no decision in them.
-                decided = record.decision_of(made, asked.rule).word
-                what = f"{decided}: {made.get('sentence', made['status'])}"
-                text = made["reason"] if made["status"] == record.REFUSED else what
-                progress.console.print(f"{made['name']}: {text}", markup=False, highlight=False)
+                progress.console.print(_in_words(made, asked.rule), markup=False, highlight=False)
 
         # The scoring process here ends by itself; a cluster has to be told.
         with interrupt.at_once() if client is None else interrupt.in_order():
             records = study.score_study(
                 jobs, output, model, asked, limits, show, show_share, client, begun=begun
             )
-    refused = sum(made["status"] == record.REFUSED for made in records)
+    refused = sum(made["status"] == REFUSED for made in records)
     if refused:
         others = ", the others scored" if refused < len(records) else ""
         note(f"{refused} of {len(records)} scans refused{others}")
@@ -317,7 +309,35 @@ def _score_jobs(jobs, output: Path, arguments: _Common, begun: Any) -> list[dict
     return records
 
 
-def _code(records: Sequence[dict[str, Any]]) -> int:
+def _progress():
+    """Lines of progress on standard error, below what is said of each scan."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(file=Patient(sys.stderr))  # type: ignore[arg-type]
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
+    return Progress(*columns, TimeRemainingColumn(), console=console)
+
+
+def _in_words(made: "Record", rule: "Rule") -> str:
+    """The line of a scan: its decision and the sentence, or why it was refused."""
+    from qc_jax.scoring import record
+    from qc_jax.scoring.record_fields import REFUSED
+
+    if made["status"] == REFUSED:
+        return f"{made['name']}: {made['reason']}"
+    # Records of version 0.10 and before have no decision in them.
+    decided = record.decision_of(made, rule).word
+    return f"{made['name']}: {decided}: {made.get('sentence', made['status'])}"
+
+
+def _code(records: "Sequence[Record]") -> int:
     return 1 if any(made["status"] == "refused" for made in records) else 0
 
 

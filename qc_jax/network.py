@@ -112,18 +112,12 @@ class UNet(nn.Module):
             seen = jnp.concatenate(levels, axis=-1)
             log_variance += self._level(image, seen, scan_spectrum, scan_levels)
         if self.source_head:
-            to_cells = functools.partial(upsample, times=self.depth - 1 - _CELL_LEVELS)
-            coarse = Coarse(jnp.concatenate(levels, axis=-1), to_cells)
             voxels = [x, logits[..., 1:] - logits[..., :1], log_variance]
-            means = [mean_in_cubes(part, CELL) for part in voxels]
-            local = jnp.concatenate([*spreads, *means], axis=-1)
-            whole = jnp.concatenate([local, to_cells(coarse.levels)], axis=-1)
-            self.sow("intermediates", "cells", whole)
+            local = [*spreads, *(mean_in_cubes(part, CELL) for part in voxels)]
+            found = self._sources(
+                jnp.concatenate(local, axis=-1), jnp.concatenate(levels, axis=-1), evidence
+            )
             self.sow("intermediates", "task", log_variance[..., 0])
-            if evidence is None:
-                evidence = no_evidence(len(image), max(local.shape[1:4]))
-            head = SourceHead(1 + self.num_sources, name="sources")
-            found = upsample(head(local, evidence, coarse), _CELL_LEVELS)
             task = log_variance[..., :1] + found[..., :1]
             log_variance = jnp.concatenate([task, found[..., 1:]], axis=-1)
         return logits, log_variance
@@ -174,6 +168,23 @@ class UNet(nn.Module):
         parts = [jnp.broadcast_to(part, (len(patch), part.shape[-1])) for part in parts]
         head = LevelHead(1 + self.num_sources, name="level")
         return upsample(head(levels, jnp.concatenate(parts, axis=-1)), self.depth - 1)
+
+    def _sources(
+        self,
+        local: Float[Array, "B u v w D"],
+        levels: Float[jax.Array, "B x y z C"],
+        evidence: Evidence | None,
+    ) -> Float[jax.Array, "B X Y Z V"]:
+        """What is seen of each cell and levels for each voxel of the bottleneck to what the source
+        head says, `(B, X, Y, Z, 1 + N)`: what the task's log-variance gains, and those of the
+        sources."""
+        to_cells = functools.partial(upsample, times=self.depth - 1 - _CELL_LEVELS)
+        whole = jnp.concatenate([local, to_cells(levels)], axis=-1)
+        self.sow("intermediates", "cells", whole)
+        if evidence is None:
+            evidence = no_evidence(len(local), max(local.shape[1:4]))
+        head = SourceHead(1 + self.num_sources, name="sources")
+        return upsample(head(local, evidence, Coarse(levels, to_cells)), _CELL_LEVELS)
 
 
 _CELL_LEVELS = CELL.bit_length() - 1

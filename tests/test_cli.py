@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from typing import get_type_hints
 from unittest import mock
 
 import nibabel as nib
@@ -16,6 +17,7 @@ import pytest
 import qc_jax
 from qc_jax import cli, commands, devices
 from qc_jax.scoring import group, jobs
+from qc_jax.scoring.record_fields import Refused, Scored
 from qc_jax.scoring.wanted import Wanted
 
 AFFINE = np.array([[-8.0, 0, 0, 90], [0, 0, 8, -110], [0, 8, 0, -70], [0, 0, 0, 1]])
@@ -61,6 +63,12 @@ def test_every_scan_has_one_record(study):
     assert "no NIfTI" in records[-1]["reason"] and "scores" not in records[-1]
     # The same head gives the same scores, whoever it belongs to.
     assert records[0]["scores"] == records[2]["scores"]
+
+
+def test_every_field_of_a_record_has_a_type(study):
+    for record in group.read_records(study[0] / "out"):
+        kind = Scored if record["status"] == "scored" else Refused
+        assert kind.__required_keys__ <= set(record) <= set(get_type_hints(kind))
 
 
 def test_maps_lie_on_the_grid_of_the_scan(study):

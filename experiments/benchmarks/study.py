@@ -7,14 +7,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tyro
 
 import qc_jax
 from qc_jax.augment import ALL_SOURCES
-from qc_jax.scoring import group, record
+from qc_jax.scoring import group
+from qc_jax.scoring.record_fields import REFUSED, SCORED, Identity, Record
 
 _SESSIONS = 3
 """Of each subject, one scan in each."""
@@ -28,12 +28,12 @@ class Arguments:
     """Records, one in a hundred of a refused scan."""
 
 
-def generated(rng: np.random.Generator, index: int, refused: bool) -> dict[str, Any]:
+def generated(rng: np.random.Generator, index: int, refused: bool) -> Record:
     """A record such as the participant level writes, with random scores."""
     subject, session = f"{index // _SESSIONS:06d}", str(index % _SESSIONS + 1)
     folder = f"sub-{subject}/ses-{session}/anat"
     name = f"sub-{subject}_ses-{session}_T1w"
-    made = {
+    made: Identity = {
         "name": name,
         "file": f"/study/{folder}/{name}.nii.gz",
         "stamp": [8_000_000, 1],
@@ -43,14 +43,16 @@ def generated(rng: np.random.Generator, index: int, refused: bool) -> dict[str, 
         "model": "student",
         "model_sha256": 64 * "0",
         "version": qc_jax.__version__,
-        "warnings": [],
     }
     if refused:
-        return made | {"status": record.REFUSED, "reason": f"{made['file']} is empty, no NIfTI"}
+        reason = f"{made['file']} is empty, no NIfTI"
+        return {**made, "status": REFUSED, "reason": reason, "warnings": []}
     names = ["task", *(source.name for source in ALL_SOURCES)]
-    return made | {
-        "status": record.SCORED,
+    return {
+        **made,
+        "status": SCORED,
         "reason": "",
+        "warnings": [],
         "sentence": "none found",
         "scores": dict(zip(names, rng.lognormal(-3, 0.3, len(names)).tolist(), strict=True)),
         "percentiles": {name: float(rng.uniform(0, 100)) for name in names},

@@ -19,6 +19,7 @@ from experiments.faults import corpus, forged
 from qc_jax.data import nifti
 from qc_jax.errors import ScanError
 from qc_jax.scoring import group
+from qc_jax.scoring.record_fields import Record, Scored
 
 
 def score_corpus(folder: Path, head: np.ndarray, model: Path) -> dict[str, Any]:
@@ -53,7 +54,7 @@ def score_corpus(folder: Path, head: np.ndarray, model: Path) -> dict[str, Any]:
     }
 
 
-def _problem(case: corpus.Case, record: dict[str, Any] | None, reference: dict[str, Any]) -> str:
+def _problem(case: corpus.Case, record: Record | None, reference: Scored) -> str:
     """What is wrong with the record of a case beside that of the reference; empty where nothing
     is."""
     if record is None:

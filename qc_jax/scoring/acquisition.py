@@ -39,13 +39,13 @@ HEADER = ("voxel_size_mm", "matrix")
 COLUMNS = (*HEADER, *TEXTS, *NUMBERS)
 
 
-def read(job: Job, image: nib.spatialimages.SpatialImage) -> tuple[dict[str, Any], list[str]]:
+def read(job: Job, image: nib.spatialimages.SpatialImage) -> tuple[dict[str, object], list[str]]:
     """The parameters of a scan by their names in `COLUMNS`, and which sidecars cannot be read.
 
     A field of another type than BIDS has it is left out.
     """
     sizes = nib.affines.voxel_sizes(geometry.affine_in_mm(image))
-    found: dict[str, Any] = {
+    found: dict[str, object] = {
         "voxel_size_mm": "x".join(f"{size:.3g}" for size in sizes),
         "matrix": "x".join(map(str, image.shape[:3])),
     }

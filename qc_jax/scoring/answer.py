@@ -85,13 +85,7 @@ def answer(
     together = sum(alike) > _TOGETHER and max(alike) <= _SURE
 
     if spikes:
-        words = _name(SPIKE)
-        if chances.get(SPIKE, 0.0) >= _LIKELY:
-            words += f", {severity_in_words(severities[SPIKE])} ({chances[SPIKE]:.0%})"
-        if cause == SPIKE or of_cause < _SURE:
-            return Answer(True, _join(words, remarks), (SPIKE,))
-        also = f"{_name(cause)}, {severity_in_words(severities[cause])} ({of_cause:.0%})"
-        return Answer(True, _join(f"{words} and {also}", remarks), (SPIKE, cause))
+        return _spike_beside(cause, of_cause, chances, severities, remarks)
     harmful = [copy for copy in copies if copy.extent >= _HARMFUL]
     if harmful and (of_cause < _SURE or cause in (GHOSTING, WRAP)):
         # Fold-over is wrap-around; copies at other distances can be either.
@@ -122,6 +116,23 @@ def answer(
     rest = f"; next: {_name(second)} ({runner_up:.0%})" if runner_up >= _WORTH_SAYING else ""
     told = _join(f"{_name(first)}{words} ({chance:.0%}){rest}", remarks)
     return Answer(True, told, () if first == CLEAN else (first,))
+
+
+def _spike_beside(
+    cause: str,
+    of_cause: float,
+    chances: Mapping[str, float],
+    severities: Mapping[str, float],
+    remarks: Sequence[str],
+) -> Answer:
+    """A spike that was found in k-space, and the likeliest cause where that is sure."""
+    words = _name(SPIKE)
+    if chances.get(SPIKE, 0.0) >= _LIKELY:
+        words += f", {severity_in_words(severities[SPIKE])} ({chances[SPIKE]:.0%})"
+    if cause == SPIKE or of_cause < _SURE:
+        return Answer(True, _join(words, remarks), (SPIKE,))
+    also = f"{_name(cause)}, {severity_in_words(severities[cause])} ({of_cause:.0%})"
+    return Answer(True, _join(f"{words} and {also}", remarks), (SPIKE, cause))
 
 
 def severity_in_words(fraction: float) -> str:

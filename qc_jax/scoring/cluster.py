@@ -19,6 +19,7 @@ from qc_jax.models import Model, load_model
 from qc_jax.scoring import record
 from qc_jax.scoring.jobs import Job
 from qc_jax.scoring.record import Contents
+from qc_jax.scoring.record_fields import Record
 from qc_jax.scoring.wanted import Wanted
 from qc_jax.scoring.worker import Limits, Worker
 
@@ -83,7 +84,7 @@ def score_jobs(
     model: Model,
     wanted: Wanted,
     limits: Limits,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Record]:
     """Records as they come, one for each job, in no particular order.
 
     A scan whose workers were lost again and again is refused; the others go on.
@@ -149,7 +150,7 @@ def _what_is_there(model_path: Path) -> tuple[str, str]:
 
 def _score_there(
     job: Job, output: Path, model_path: Path, wanted: Wanted, limits: Limits
-) -> dict[str, Any]:
+) -> Record:
     """On a worker: one scan at a time through its scoring process."""
     process, one_at_a_time = _process(model_path, limits)
     with one_at_a_time:

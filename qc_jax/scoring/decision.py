@@ -92,9 +92,26 @@ def decide(
     )
 
 
-def undecided(reason: str) -> Decision:
-    """Of a scan that was refused, or that the model cannot judge."""
-    return Decision(LOOK, reason)
+OF_REFUSED = Decision(LOOK, "it was refused and has no scores")
+OF_UNCALIBRATED = Decision(LOOK, "its model has no calibration and predicts no Dice coefficient")
+"""Of scans about which nothing is known to decide by."""
+
+
+def decide_known(
+    predicted_dice: float | None,
+    volume: float | None,
+    volume_error: float | None,
+    cause_named: bool | None,
+    rule: Rule,
+) -> Decision:
+    """As `decide`, by what a record or a row of a table holds of a scored scan.
+
+    Those of a model without calibration hold nothing to decide by; those of version 0.8 and before
+    do not say whether the cause was doubtful, which then counts as not.
+    """
+    if predicted_dice is None or volume is None or volume_error is None:
+        return OF_UNCALIBRATED
+    return decide(predicted_dice, volume, volume_error, cause_named is not False, rule)
 
 
 def losing_at_most(share: float, dices: Sequence[float], rule: Rule) -> Rule:

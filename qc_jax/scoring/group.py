@@ -11,20 +11,21 @@ The suffix is that of BIDS, `T1w` for plain files.
 import contextlib
 import fcntl
 import functools
-import itertools
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
 from qc_jax import files
 from qc_jax.errors import ConfigError
-from qc_jax.scoring import acquisition, group_report, ownership, ratings, record, scale
-from qc_jax.scoring.decision import Rule
+from qc_jax.scoring import acquisition, decision, group_report, ownership, ratings, record, scale
+from qc_jax.scoring.decision import Decision, Rule
 from qc_jax.scoring.participants import Participants, is_number, match, read_participants
+from qc_jax.scoring.record import read_records
+from qc_jax.scoring.record_fields import DECIDING, REFUSED, SCORED, Deciding, Record
 
 __all__ = ["Participants", "read_participants", "read_records", "table", "write_group"]
 
@@ -48,41 +49,12 @@ def alone(output: Path) -> Iterator[None]:
 # -- Records -----------------------------------------------------------------------------------
 
 
-def read_records(output: Path) -> list[dict[str, Any]]:
-    """Every record of an output folder, by name; what is none is passed over.
-
-    Raises:
-      ConfigError: there is none.
-    """
-    if not output.is_dir():
-        raise ConfigError(f"{output} is no folder; run the participant level first")
-    records = {}
-    for path in _possible_records(output):
-        content = record.read(path)
-        # A copy elsewhere, a backup say, is no record of this folder.
-        if content is not None and path == output / content["folder"] / f"{content['name']}.json":
-            records[content["name"]] = content
-    if not records:
-        raise ConfigError(f"{output} holds no scored scans; run the participant level first")
-    return [records[name] for name in sorted(records)]
-
-
-def _possible_records(output: Path) -> Iterator[Path]:
-    """JSON files that are not the sidecar of a map: of a dozen files a scan, the one to open."""
-    links = [e.path for e in os.scandir(output) if e.is_symlink() and e.is_dir()]
-    for folder, _, names in itertools.chain(os.walk(output), *map(os.walk, links)):
-        maps = {name.removesuffix(".nii.gz") for name in names if name.endswith(".nii.gz")}
-        for name in names:
-            if name.endswith(".json") and not name.startswith(".") and name[:-5] not in maps:
-                yield Path(folder, name)
-
-
 def chosen(
-    records: Sequence[dict[str, Any]],
+    records: Sequence[Record],
     participants: Sequence[str] = (),
     sessions: Sequence[str] = (),
     suffixes: Sequence[str] = (),
-) -> list[dict[str, Any]]:
+) -> list[Record]:
     """Records of some participants, sessions and contrasts; all by default.
 
     Raises:
@@ -109,7 +81,7 @@ def chosen(
 
 
 def table(
-    records: Sequence[dict[str, Any]],
+    records: Sequence[Record],
     participants: Participants | None = None,
     rule: Rule = Rule(),  # noqa: B008 (frozen)
 ) -> pl.DataFrame:
@@ -124,7 +96,7 @@ def table(
 
 
 def _joined(
-    records: Sequence[dict[str, Any]], participants: Participants | None
+    records: Sequence[Record], participants: Participants | None
 ) -> tuple[pl.DataFrame, list[str]]:
     rows = [_row(r) for r in records]
     notes: list[str] = []
@@ -143,7 +115,7 @@ def _in_order(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _type(column: str) -> type[pl.DataType]:
-    numbers = {*record.DECIDING, *acquisition.NUMBERS}
+    numbers = {*DECIDING, *acquisition.NUMBERS}
     if column.startswith(("score_", "percentile_")) or column in numbers:
         return pl.Float64
     return pl.Boolean if column == "cause_named" else pl.String
@@ -152,19 +124,35 @@ def _type(column: str) -> type[pl.DataType]:
 def _decided(frame: pl.DataFrame, rule: Rule) -> pl.DataFrame:
     """With what the rule says of each scan, and why, behind its status."""
     others = frame.drop("decision", "decision_reason", strict=False)
-    made = [record.decision_of(row, rule) for row in others.iter_rows(named=True)]
+    made = [_decision(row, rule) for row in others.iter_rows(named=True)]
     behind = others.columns.index("status") + 1
-    words = pl.Series("decision", [decision.word for decision in made], pl.String)
-    reasons = pl.Series("decision_reason", [decision.why for decision in made], pl.String)
+    words = pl.Series("decision", [decided.word for decided in made], pl.String)
+    reasons = pl.Series("decision_reason", [decided.why for decided in made], pl.String)
     return others.insert_column(behind, words).insert_column(behind + 1, reasons)
 
 
-def _row(content: dict[str, Any]) -> dict[str, Any]:
+def _decision(row: Mapping[str, Any], rule: Rule) -> Decision:
+    """Whether a scan is kept, by its row; as `record.decision_of` by its record."""
+    if row["status"] == REFUSED:
+        return decision.OF_REFUSED
+    dice, volume, error = (row.get(name) for name in DECIDING)
+    return decision.decide_known(dice, volume, error, row.get("cause_named"), rule)
+
+
+_TOLD: tuple[Literal["sentence", "cause_named"] | Deciding, ...]
+_TOLD = ("sentence", "cause_named", *DECIDING)
+"""Fields of a record that have a column of their name."""
+
+
+def _row(content: Record) -> dict[str, object]:
     entities = [_as_in_bids(*entity) for entity in content["entities"].items()]
-    row = {"name": content["name"], **dict(entities), "status": content["status"]}
-    if content["status"] == record.SCORED:
-        told = ("sentence", "cause_named", *record.DECIDING)
-        row |= {key: content[key] for key in told if key in content}
+    row: dict[str, object] = {
+        "name": content["name"],
+        **dict(entities),
+        "status": content["status"],
+    }
+    if content["status"] == SCORED:
+        row |= {key: content[key] for key in _TOLD if key in content}
         row |= {f"score_{name}": value for name, value in content["scores"].items()}
         percentiles = content.get("percentiles", {})
         row |= {  # of version 0.10 and before, records have one at the limit of detection as well
@@ -198,7 +186,7 @@ def _as_in_bids(entity: str, label: str) -> tuple[str, str]:
     return entity, label
 
 
-def warnings(records: Sequence[dict[str, Any]], participants: Participants | None) -> list[str]:
+def warnings(records: Sequence[Record], participants: Participants | None) -> list[str]:
     """What is said above the plots of a study, over all of its contrasts."""
     frame, notes = _joined(records, participants)
     return [*notices(frame), *notes]
@@ -227,7 +215,7 @@ def notices(frame: pl.DataFrame) -> list[str]:
 
 def write_group(
     output: Path,
-    records: Sequence[dict[str, Any]],
+    records: Sequence[Record],
     participants: Participants | None = None,
     rule: Rule = Rule(),  # noqa: B008 (frozen)
     rated: Sequence[Path] = (),
@@ -260,7 +248,7 @@ def write_group(
 
 def update_group(
     output: Path,
-    records: Sequence[dict[str, Any]],
+    records: Sequence[Record],
     rule: Rule = Rule(),  # noqa: B008 (frozen)
 ) -> list[Path]:
     """Writes the table of plain scans with these records, and as it was for the others.

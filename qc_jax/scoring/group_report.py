@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from qc_jax.scoring import ratings, record, scale
+from qc_jax.scoring import ratings, scale
 from qc_jax.scoring.decision import DROP, KEEP, LOOK, Rule
 from qc_jax.scoring.ownership import THUMBNAILS
+from qc_jax.scoring.record_fields import DECIDING, REFUSED
 from qc_jax.scoring.scan_report import TITLES, environment
 
 _ENOUGH = 8
@@ -41,7 +42,7 @@ def page(
       rule: by which the scans were decided on.
       notices: what has to be known before scans are compared, above the plots.
     """
-    refused = found.filter(pl.col("status") == record.REFUSED)
+    refused = found.filter(pl.col("status") == REFUSED)
     plotted = [name for name in found.columns if name.startswith("score_")]
     plotted += [n for n in ("predicted_dice", "grey_matter_volume_ml") if n in found.columns]
     worst_first = found.height > _MOST
@@ -116,7 +117,7 @@ def _data(
 def most_doubtful_first(found: pl.DataFrame, rule: Rule) -> list[int]:
     """Rows of the scored scans of a table: those to look at first, and of each decision those whose
     predicted Dice coefficient lies nearest to a threshold; without one, the highest score first."""
-    rows = found.with_row_index("row").filter(pl.col("status") != record.REFUSED)
+    rows = found.with_row_index("row").filter(pl.col("status") != REFUSED)
     if "predicted_dice" in rows.columns:
         dice = pl.col("predicted_dice")
         doubt = pl.min_horizontal((dice - rule.keep_dice).abs(), (dice - rule.drop_dice).abs())
@@ -137,7 +138,7 @@ def _groupable(found: pl.DataFrame) -> list[str]:
         for name in found.columns
         if name not in others
         and not name.startswith(measured)
-        and name not in record.DECIDING
+        and name not in DECIDING
         and found[name].drop_nulls().n_unique() > 1
         and (found[name].dtype.is_numeric() or found[name].n_unique() <= 0.5 * found.height)
     ]

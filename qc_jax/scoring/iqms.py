@@ -3,12 +3,12 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from qc_jax import files
 from qc_jax.data import nifti
 from qc_jax.errors import OutputError
-from qc_jax.scoring import ownership, record
+from qc_jax.scoring import ownership
+from qc_jax.scoring.record_fields import DECIDING, Record, Scored, scored_of
 
 _LONG = {
     "sub": "subject_id",
@@ -20,20 +20,20 @@ _LONG = {
 """What MRIQC calls the entities of BIDS."""
 
 
-def check(folder: Path, output: Path, records: Sequence[dict[str, Any]]) -> None:
+def check(folder: Path, output: Path, records: Sequence[Record]) -> None:
     """Raises OutputError where `write_iqms` would replace what it did not make."""
     if folder.resolve() == output.resolve():
         raise OutputError(f"{folder} holds the records; name another folder for the metrics")
     ownership.check_folder(folder)
-    for made in _scored(records):
+    for made in scored_of(records):
         if any(map(nifti.is_nifti, (folder / made["folder"]).glob("*"))):
             raise OutputError(
                 f"{folder / made['folder']} holds scans; name another folder for the metrics"
             )
-    ownership.check_files((_path(folder, made), "iqms") for made in _scored(records))
+    ownership.check_files((_path(folder, made), "iqms") for made in scored_of(records))
 
 
-def write_iqms(folder: Path, records: Sequence[dict[str, Any]]) -> int:
+def write_iqms(folder: Path, records: Sequence[Record]) -> int:
     """Writes `FOLDER/sub-*/[ses-*/]anat/*_<suffix>.json` for every scored scan.
 
     Returns:
@@ -42,26 +42,20 @@ def write_iqms(folder: Path, records: Sequence[dict[str, Any]]) -> int:
     Raises:
       OutputError: one cannot be written.
     """
-    scored = _scored(records)
+    scored = scored_of(records)
     for made in scored:
         files.write_json(_path(folder, made), iqms(made))
     return len(scored)
 
 
-def _scored(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [made for made in records if made["status"] == record.SCORED]
-
-
-def _path(folder: Path, made: dict[str, Any]) -> Path:
+def _path(folder: Path, made: Scored) -> Path:
     return folder / made["folder"] / f"{made['name']}.json"
 
 
-def iqms(made: dict[str, Any]) -> dict[str, Any]:
+def iqms(made: Scored) -> dict[str, object]:
     """One record: every number by a name of its own, `bids_meta` and `provenance` as in MRIQC."""
     numbers = {f"qcjax_score_{name}": value for name, value in made["scores"].items()}
-    for name in ("predicted_dice", "grey_matter_volume_ml", "grey_matter_volume_error_ml"):
-        if name in made:
-            numbers[f"qcjax_{name}"] = made[name]
+    numbers |= {f"qcjax_{name}": made[name] for name in DECIDING if name in made}
     entities = {_LONG.get(name, name): value for name, value in made["entities"].items()}
     return {
         "bids_meta": {"modality": made["suffix"], **entities},

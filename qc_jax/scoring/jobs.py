@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypedDict
 
 from qc_jax.data import nifti
 
@@ -39,6 +40,35 @@ class Job:
     def called(self, name: str) -> "Job":
         """The same scan, a plain file, with outputs of another name."""
         return dataclasses.replace(self, folder=Path(name), prefix=name, name=name)
+
+
+class JobFields(TypedDict):
+    """A `Job` in JSON."""
+
+    scan: str
+    folder: str
+    prefix: str
+    name: str
+    entities: dict[str, str]
+    suffix: str
+
+
+def to_json(job: Job) -> JobFields:
+    """With paths as text."""
+    return {
+        "scan": str(job.scan),
+        "folder": str(job.folder),
+        "prefix": job.prefix,
+        "name": job.name,
+        "entities": job.entities,
+        "suffix": job.suffix,
+    }
+
+
+def from_json(fields: JobFields) -> Job:
+    """From what `to_json` makes of it."""
+    scan, folder = Path(fields["scan"]), Path(fields["folder"])
+    return Job(scan, folder, fields["prefix"], fields["name"], fields["entities"], fields["suffix"])
 
 
 def plain_jobs(scans: Sequence[Path]) -> list[Job]:

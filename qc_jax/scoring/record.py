@@ -6,26 +6,31 @@ knows what is done, wherever the scan lies by then, and makes again what is dama
 """
 
 import dataclasses
+import itertools
 import json
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import qc_jax
 from qc_jax import files
-from qc_jax.errors import OutputError
+from qc_jax.errors import ConfigError, OutputError
 from qc_jax.models import Model
-from qc_jax.scoring import ownership, scale
-from qc_jax.scoring.decision import Decision, Rule, decide, undecided
+from qc_jax.scoring import decision, ownership, scale
+from qc_jax.scoring.decision import Decision, Rule
 from qc_jax.scoring.jobs import Job
+from qc_jax.scoring.record_fields import (
+    REFUSED,
+    SCORED,
+    Identity,
+    Record,
+    Refused,
+    Scored,
+    is_record,
+)
 from qc_jax.scoring.scan import ScanScore
 from qc_jax.scoring.wanted import Wanted
 
-SCORED, REFUSED = "scored", "refused"
-DECIDING = ("predicted_dice", "grey_matter_volume_ml", "grey_matter_volume_error_ml")
-"""Numbers that a decision rests on."""
 _MOST_HASHED = 2**32
 """Bytes; nothing larger is a scan, and it is refused by its header alone."""
 
@@ -73,14 +78,10 @@ def scored(
     maps: dict[str, str],
     seconds: dict[str, float],
     rule: Rule,
-    acquisition: Mapping[str, Any],
-) -> dict[str, Any]:
-    """The record of a scored scan, without the sizes of its files.
-
-    What is at the limit of detection has no percentile and no severity in it.
-    """
-    found = score.interpretation
-    record = {
+    acquisition: Mapping[str, object],
+) -> Scored:
+    """The record of a scored scan, without the sizes of its files."""
+    made: Scored = {
         **_identity(job, model, contents),
         "status": SCORED,
         "reason": "",
@@ -92,40 +93,40 @@ def scored(
         "maps": maps,
         "seconds": seconds,
     }
+    found = score.interpretation
     if found is not None:
-        record |= {
+        made |= {
             "grey_matter_volume_error_ml": score.volume_error,
             "percentiles": {
-                n: p for n, p in found.percentiles.items() if scale.has_percentile(record, n)
+                n: p for n, p in found.percentiles.items() if scale.has_percentile(made, n)
             },
             "causes": found.causes,
             "cause_named": found.cause_named,
-            "severities": {n: s for n, s in found.severities.items() if scale.found(record, n)},
+            "severities": {n: s for n, s in found.severities.items() if scale.found(made, n)},
             "predicted_dice": found.predicted_dice,
             "sentence": found.sentence,
             "named_causes": list(found.named_causes),
         }
-    decided = decision_of(record, rule)
-    return record | {"decision": decided.word, "decision_reason": decided.why}
+    decided = decision_of(made, rule)
+    return made | {"decision": decided.word, "decision_reason": decided.why}
 
 
-def decision_of(fields: Mapping[str, Any], rule: Rule) -> Decision:
-    """Whether a scan is kept, by its record or its row of a table.
-
-    Records of a model without calibration hold nothing to decide by; those of version 0.8 and
-    before do not say whether the cause was doubtful, which then counts as not.
-    """
-    if fields["status"] == REFUSED:
-        return undecided("it was refused and has no scores")
-    dice, volume, error = (fields.get(name) for name in DECIDING)
-    if dice is None or volume is None or error is None:
-        return undecided("its model has no calibration and predicts no Dice coefficient")
-    return decide(dice, volume, error, fields.get("cause_named") is not False, rule)
+def decision_of(made: Record, rule: Rule) -> Decision:
+    """Whether a scan is kept, by its record."""
+    if made["status"] == REFUSED:
+        return decision.OF_REFUSED
+    return decision.decide_known(
+        made.get("predicted_dice"),
+        made.get("grey_matter_volume_ml"),
+        made.get("grey_matter_volume_error_ml"),
+        made.get("cause_named"),
+        rule,
+    )
 
 
 def refusal(
     job: Job, model: Model, contents: Contents, reason: str, passing: bool = False
-) -> dict[str, Any]:
+) -> Refused:
     """The record of a scan that could not be scored.
 
     Args:
@@ -144,7 +145,7 @@ def refusal(
     }
 
 
-def _identity(job: Job, model: Model, contents: Contents) -> dict[str, Any]:
+def _identity(job: Job, model: Model, contents: Contents) -> Identity:
     return {
         "name": job.name,
         "model": model.path.stem,
@@ -173,7 +174,7 @@ def sizes(output: Path, paths: Sequence[Path]) -> dict[str, int]:
     return {path.relative_to(output).as_posix(): path.stat().st_size for path in paths}
 
 
-def finished(output: Path, job: Job, model: Model, wanted: Wanted) -> dict[str, Any] | None:
+def finished(output: Path, job: Job, model: Model, wanted: Wanted) -> Record | None:
     """The record of an earlier call that still holds, or None.
 
     The contents of the scan, the model and the version but for its last number have to be the same,
@@ -196,9 +197,9 @@ def finished(output: Path, job: Job, model: Model, wanted: Wanted) -> dict[str, 
         stamp = contents.stamp
     elif not stamp:  # not there then, and not now
         return None
-    place = {"file": str(job.scan.absolute()), "stamp": list(stamp)}
-    if any(record[key] != value for key, value in place.items()):
-        record |= place
+    file, found = str(job.scan.absolute()), list(stamp)
+    if record["file"] != file or record.get("stamp") != found:
+        record |= {"file": file, "stamp": found}
         files.write_json(record_path(output, job), record)
     return record
 
@@ -209,7 +210,8 @@ def check_replaceable(output: Path, job: Job) -> None:
     record = read(record_path(output, job))
     if record is None:
         return
-    ownership.check_unchanged(output, record.get("files", {}))
+    if record["status"] == SCORED:
+        ownership.check_unchanged(output, record.get("files", {}))
     earlier = Path(record["file"])
     if _is_another(earlier, job.scan) and look(job.scan).sha256 != record.get("sha256"):
         raise OutputError(
@@ -245,7 +247,7 @@ def same_scan(output: Path, job: Job, earlier: Sequence[str]) -> Job:
     return job
 
 
-def read(path: Path) -> dict[str, Any] | None:
+def read(path: Path) -> Record | None:
     """A record of this version's form, or None for whatever else there is."""
     try:
         content = json.loads(path.read_bytes())
@@ -254,67 +256,36 @@ def read(path: Path) -> dict[str, Any] | None:
     return content if is_record(content) else None
 
 
-_TYPES: dict[str, type | tuple[type, ...]] = {
-    "name": str,
-    "model": str,
-    "model_sha256": str,
-    "version": str,
-    "file": str,
-    "folder": str,
-    "suffix": str,
-    "entities": dict,
-    "status": str,
-    "reason": str,
-    "warnings": list,
-}
+def read_records(output: Path) -> list[Record]:
+    """Every record of an output folder, by name; what is none is passed over.
+
+    Raises:
+      ConfigError: there is none.
+    """
+    if not output.is_dir():
+        raise ConfigError(f"{output} is no folder; run the participant level first")
+    records = {}
+    for path in _possible_records(output):
+        record = read(path)
+        # A copy elsewhere, a backup say, is no record of this folder.
+        if record is not None and path == output / record["folder"] / f"{record['name']}.json":
+            records[record["name"]] = record
+    if not records:
+        raise ConfigError(f"{output} holds no scored scans; run the participant level first")
+    return [records[name] for name in sorted(records)]
 
 
-def is_record(content: Any) -> bool:
-    """Whether JSON is a record whose paths stay in the output folder."""
-    if not isinstance(content, dict) or content.get("status") not in (SCORED, REFUSED):
-        return False
-    if not all(isinstance(content.get(key), kind) for key, kind in _TYPES.items()):
-        return False
-    folder, entities = Path(content["folder"]), content["entities"]
-    if folder.is_absolute() or ".." in folder.parts:
-        return False
-    texts = (*entities, *entities.values(), *content["warnings"])
-    if not all(isinstance(text, str) for text in texts):
-        return False
-    columns = (*entities, *(content.get("scores") or {}), *(content.get("percentiles") or {}))
-    if not all(re.fullmatch(r"\w{1,64}", text, re.ASCII) for text in (content["suffix"], *columns)):
-        return False
-    name = content["name"]
-    if not name or len(name) > 255 or name.startswith(".") or "/" in name or min(name) < " ":
-        return False
-    tables = (content.get("scores", {}), content.get("percentiles", {}), content.get("files", {}))
-    if not all(isinstance(table, dict) and _are_numbers(table.values()) for table in tables):
-        return False
-    if not _are_numbers(content[key] for key in DECIDING if key in content):
-        return False
-    maps, stamp = content.get("maps", {}), content.get("stamp", [])
-    named = content.get("named_causes", [])
-    return (
-        isinstance(maps, dict)
-        and all(isinstance(name, str) for name in maps.values())
-        and isinstance(stamp, list)
-        and isinstance(content.get("acquisition", {}), dict)
-        and isinstance(content.get("sentence", ""), str)
-        and isinstance(named, list)
-        and all(isinstance(name, str) for name in named)
-        and isinstance(content.get("cause_named", True), bool)
-        and ("scores" in content) == (content["status"] == SCORED)
-    )
+def _possible_records(output: Path) -> Iterator[Path]:
+    """JSON files that are not the sidecar of a map: of a dozen files a scan, the one to open."""
+    links = [e.path for e in os.scandir(output) if e.is_symlink() and e.is_dir()]
+    for folder, _, names in itertools.chain(os.walk(output), *map(os.walk, links)):
+        maps = {name.removesuffix(".nii.gz") for name in names if name.endswith(".nii.gz")}
+        for name in names:
+            if name.endswith(".json") and not name.startswith(".") and name[:-5] not in maps:
+                yield Path(folder, name)
 
 
-def _are_numbers(values: Any) -> bool:
-    return all(
-        isinstance(value, int | float) and (isinstance(value, float) or abs(value) < 2**53)
-        for value in values
-    )
-
-
-def _is_complete(output: Path, record: dict[str, Any], wanted: Wanted) -> bool:
+def _is_complete(output: Path, record: Record, wanted: Wanted) -> bool:
     if record["status"] == REFUSED:
         return not record.get("passing", False)
     if not set(wanted.maps_of(record.get("named_causes", ()))) <= set(record.get("maps", {})):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from qc_jax import uncertainty
+from qc_jax.scoring.record_fields import Scored
 
 LIMIT = 2 * uncertainty.VARIANCE_FLOOR
 """Limit of detection of a source's variance, in logits².  On 48 clean or harmlessly changed
@@ -71,7 +72,7 @@ def axis_of(column: str) -> Axis:
     return {"predicted_dice": DICE, "grey_matter_volume_ml": VOLUME}.get(column, SCORE)
 
 
-def found(record: Mapping[str, Any], source: str) -> bool:
+def found(record: Scored, source: str) -> bool:
     """Whether a source's variance is above the limit anywhere; the task's always counts.
 
     Args:
@@ -82,7 +83,7 @@ def found(record: Mapping[str, Any], source: str) -> bool:
     return source == "task" or max(record["scores"][source], local[source]) > LIMIT
 
 
-def has_percentile(record: Mapping[str, Any], source: str) -> bool:
+def has_percentile(record: Scored, source: str) -> bool:
     """Whether a source's score, over the head as a whole, is above the limit; the task's always
     counts.  See `found`."""
     return source == "task" or record["scores"][source] > LIMIT

@@ -6,7 +6,7 @@ load scripts but not files.
 
 import base64
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from qc_jax.scoring import pictures, planes, scale
 from qc_jax.scoring.answer import severity_in_words
 from qc_jax.scoring.jobs import Job
 from qc_jax.scoring.ownership import ASSETS, THUMBNAILS
+from qc_jax.scoring.record_fields import Scored
 from qc_jax.scoring.scan import OVERLAP, ScanScore
 
 _HERE = Path(__file__).parent
@@ -100,7 +101,7 @@ def _maps(score: ScanScore, model: Model) -> _Maps:
     )
 
 
-def write(output: Path, job: Job, score: ScanScore, record: dict[str, Any], model: Model) -> None:
+def write(output: Path, job: Job, score: ScanScore, record: Scored, model: Model) -> None:
     """Writes the report of a scored scan.
 
     Raises:
@@ -135,7 +136,7 @@ def write(output: Path, job: Job, score: ScanScore, record: dict[str, Any], mode
     files.write_text(report_path(output, job), page)
 
 
-def _of_model(record: dict[str, Any], model: Model) -> dict[str, Any]:
+def _of_model(record: Scored, model: Model) -> dict[str, Any]:
     """What the page says in words and numbers."""
     names = ["task", *model.description.sources]
     return {
@@ -153,7 +154,7 @@ def _of_model(record: dict[str, Any], model: Model) -> dict[str, Any]:
     }
 
 
-def _of_maps(score: ScanScore, record: dict[str, Any], model: Model, maps: _Maps) -> dict[str, Any]:
+def _of_maps(score: ScanScore, record: Scored, model: Model, maps: _Maps) -> dict[str, Any]:
     """What the page shows of the maps: over slices, and the first ones at their worst place."""
     conformed, order = score.conformed, shown_first(record, model.description.sources)
     slices, words = pictures.slices_of(conformed.mask), captions(model.description)
@@ -219,7 +220,7 @@ class Order(NamedTuple):
     folded: list[str]
 
 
-def shown_first(record: Mapping[str, Any], sources: Sequence[str]) -> Order:
+def shown_first(record: Scored, sources: Sequence[str]) -> Order:
     """The named causes first, those with a map before others, and where none of them has a map
     the strongest that was found, unless it is said that there is no artefact; then what else was
     found, the task and the total; what is at the limit of detection last.
@@ -257,7 +258,7 @@ def copy_viewer(output: Path) -> None:
         files.write_bytes(target, content)
 
 
-def _strip(name: str, record: dict[str, Any], known: Calibration) -> dict[str, Any]:
+def _strip(name: str, record: Scored, known: Calibration) -> dict[str, Any]:
     """Where a score lies beside those of clean scans, 0 to 100 on the axis of all scores."""
     score = record["scores"][name]
     reference = known["reference"][name] if known else []

@@ -13,6 +13,7 @@ from qc_jax.errors import ConfigError
 from qc_jax.models import Model
 from qc_jax.scoring import cluster, outputs, ownership, record, scan_report
 from qc_jax.scoring.jobs import Job, plain_stem
+from qc_jax.scoring.record_fields import REFUSED, Record
 from qc_jax.scoring.wanted import Wanted
 from qc_jax.scoring.worker import Limits, Worker
 
@@ -23,12 +24,12 @@ def score_study(
     model: Model,
     wanted: Wanted = Wanted(),  # noqa: B008 (frozen)
     limits: Limits = Limits(),  # noqa: B008 (frozen)
-    finished: Callable[[dict[str, Any]], None] = lambda record: None,
+    finished: Callable[[Record], None] = lambda record: None,
     progress: Callable[[Job, float], None] = lambda job, share: None,
     client: Any = None,
     worker_command: Sequence[str] = (),
     begun: Any = None,
-) -> list[dict[str, Any]]:
+) -> list[Record]:
     """Scores every scan that has no record yet, in processes of their own.
 
     Args:
@@ -76,7 +77,7 @@ def score_study(
         fresh = cluster.score_jobs(client, list(left.values()), output, model, wanted, limits)
     for made in fresh:
         job = left[made["name"]]
-        if made["status"] == record.REFUSED:
+        if made["status"] == REFUSED:
             scan_report.forget(output, job)
         files.write_json(record.record_path(output, job), made)
         records[job.name] = made
@@ -112,7 +113,7 @@ def _score_here(
     progress: Callable[[Job, float], None],
     worker_command: Sequence[str],
     begun: Any,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Record]:
     with Worker(model, limits, worker_command, begun) as worker:
         for job in jobs:
             yield worker.score(job, output, wanted, functools.partial(progress, job))

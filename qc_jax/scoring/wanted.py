@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Literal, TypedDict, get_args
 
 from qc_jax.errors import ConfigError
 from qc_jax.scoring.decision import Rule
@@ -54,6 +54,22 @@ def variance_of(name: str) -> str:
     return f"{name} variance"
 
 
-def from_json(fields: dict[str, Any]) -> Wanted:
+class Thresholds(TypedDict):
+    """A `Rule` in JSON."""
+
+    keep_dice: float
+    drop_dice: float
+    volume_error: float
+
+
+class WantedFields(TypedDict):
+    """A `Wanted` in JSON."""
+
+    sources: list[str]
+    rule: Thresholds
+    maps: Maps
+
+
+def from_json(fields: WantedFields) -> Wanted:
     """From `dataclasses.asdict` of it, through JSON."""
     return Wanted(tuple(fields["sources"]), Rule(**fields["rule"]), fields["maps"])

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import psutil
@@ -35,11 +35,12 @@ from qc_jax.errors import (
     one_line,
 )
 from qc_jax.models import Model, load_model
-from qc_jax.scoring import acquisition, outputs, record, scan_report, wanted
-from qc_jax.scoring.jobs import Job
+from qc_jax.scoring import acquisition, jobs, outputs, record, scan_report, wanted
+from qc_jax.scoring.jobs import Job, JobFields
 from qc_jax.scoring.record import Contents
+from qc_jax.scoring.record_fields import Record, Scored
 from qc_jax.scoring.scan import score
-from qc_jax.scoring.wanted import Wanted
+from qc_jax.scoring.wanted import Wanted, WantedFields
 
 _LOOK_EVERY = 0.2
 """Seconds between two looks at the time and the memory that a scan has taken."""
@@ -73,6 +74,30 @@ class Limits:
         return self.gigabytes * 2**30 or 0.75 * psutil.virtual_memory().total
 
 
+class _Task(TypedDict):
+    """A line to the process: a scan, and what is made of it."""
+
+    job: JobFields
+    output: str
+    wanted: WantedFields
+
+
+class _Answer(TypedDict, total=False):
+    """A line of the process, with one of these fields.
+
+    Attributes:
+      ready: SHA-256 of the model that it has loaded.
+      progress: share of the network's work that is done.
+      cannot_write: the sentence of an OutputError, or of another that ends the study.
+      record: of the scan.
+    """
+
+    ready: str
+    progress: float
+    cannot_write: str
+    record: Record
+
+
 class Worker:
     """The process that scores, seen from the one that gives it the scans; a context manager."""
 
@@ -104,7 +129,7 @@ class Worker:
         output: Path,
         asked: Wanted,
         progress: Callable[[float], None] = lambda share: None,
-    ) -> dict[str, Any]:
+    ) -> Record:
         """The record of a scan; its maps and its report are written.
 
         Args:
@@ -119,12 +144,15 @@ class Worker:
         """
         if self._process is None or self._process.poll() is not None:
             self._start()
-        fields = dataclasses.asdict(job) | {"scan": str(job.scan), "folder": str(job.folder)}
-        message = {"job": fields, "output": str(output), "wanted": dataclasses.asdict(asked)}
+        task = {
+            "job": jobs.to_json(job),
+            "output": str(output),
+            "wanted": dataclasses.asdict(asked),
+        }
         deadline = time.monotonic() + self._limits.seconds
         try:
             with contextlib.suppress(BrokenPipeError):  # it died: the answer says how
-                self._process.stdin.write(json.dumps(message).encode() + b"\n")
+                self._process.stdin.write(json.dumps(task).encode() + b"\n")
                 self._process.stdin.flush()
             while "progress" in (answer := self._answer(deadline)):
                 progress(answer["progress"])
@@ -149,7 +177,7 @@ class Worker:
         if found != self._model.sha256:
             raise CheckpointError(f"{self._model.path} was changed while it was in use")
 
-    def _answer(self, deadline: float) -> dict[str, Any]:
+    def _answer(self, deadline: float) -> _Answer:
         """The next line of the process; _FailedError where it died, hung or took too much."""
         running, watched = self._process, psutil.Process(self._process.pid)
         while b"\n" not in self._received:
@@ -190,7 +218,7 @@ def main() -> None:
     channel = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
 
-    def say(**answer: Any) -> None:
+    def say(**answer: Unpack[_Answer]) -> None:
         try:
             channel.write(json.dumps(answer) + "\n")
             channel.flush()
@@ -208,15 +236,13 @@ def main() -> None:
         sys.exit(CheckpointError.exit_code)
     say(ready=model.sha256)
     for line in sys.stdin:
-        message = json.loads(line)
-        fields = message["job"]
-        job = Job(**fields | {"scan": Path(fields["scan"]), "folder": Path(fields["folder"])})
+        task: _Task = json.loads(line)
         try:
             made = record_for(
-                job,
-                Path(message["output"]),
+                jobs.from_json(task["job"]),
+                Path(task["output"]),
                 model,
-                wanted.from_json(message["wanted"]),
+                wanted.from_json(task["wanted"]),
                 lambda share: say(progress=share),
             )
         except QcJaxError as error:
@@ -231,7 +257,7 @@ def record_for(
     model: Model,
     asked: Wanted,
     progress: Callable[[float], None],
-) -> dict[str, Any]:
+) -> Record:
     """The record of a scan, scored or refused, whatever is wrong with it.
 
     Raises:
@@ -270,7 +296,7 @@ def score_one(
     model: Model,
     asked: Wanted,
     progress: Callable[[float], None],
-) -> dict[str, Any]:
+) -> Scored:
     """Scores a scan, writes its maps and its report, and returns its record.
 
     Raises:
