@@ -338,3 +338,12 @@ def test_a_scan_that_is_not_there_is_said_before_anything_is_loaded(tmp_path, ca
     for command in ("score", "preview"):
         assert cli.main([command, str(tmp_path / "none.nii.gz")]) == 2
         assert f"{tmp_path / 'none.nii.gz'} does not exist" in capsys.readouterr().err
+
+
+def test_scans_that_are_all_refused_have_their_page(model_path, tmp_path, capsys):
+    (tmp_path / "bad.nii.gz").write_text("no scan")
+    out = tmp_path / "out"
+    arguments = ["score", str(tmp_path / "bad.nii.gz"), "--output-dir", str(out)]
+    assert cli.main([*arguments, "--model", str(model_path)]) == 1
+    assert "1 of 1 scans refused\n" in capsys.readouterr().err
+    assert list(out.glob("group_*.html"))
