@@ -79,7 +79,7 @@ def answer(
     first, chance = ranked[0]
     faulty = {cause: p for cause, p in ranked if cause != CLEAN}
     cause, of_cause = max(faulty.items(), key=lambda item: item[1], default=(CLEAN, 0.0))
-    seen = [*(spike.sentence for spike in spikes), *(copy.sentence for copy in copies)]
+    seen = [*(spike.sentence for spike in spikes[:1]), *(copy.sentence for copy in copies)]
     remarks = [*seen, *doubts]
     alike = [chances.get(name, 0.0) for name in (GHOSTING, WRAP)]
     together = sum(alike) > _TOGETHER and max(alike) <= _SURE

@@ -67,8 +67,9 @@ class Spike:
         size = float(np.linalg.norm(self.frequency))
         shares = np.abs(self.frequency) / size
         along = [AXES[a] for a in np.argsort(-shares) if shares[a] > 0.3]
+        times = f"{self.excess:.0f}" if self.excess < 1000 else "more than 1000"
         text = (
-            f"a spike at {size:.2f} cycles per mm, {self.excess:.0f} times what is around it: "
+            f"a spike at {size:.2f} cycles per mm, {times} times what is around it: "
             f"stripes every {1 / size:.1f} mm, one after the other along {' and '.join(along)}"
         )
         if not self.slices:
