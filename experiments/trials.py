@@ -136,8 +136,13 @@ def mixture(
 
 def randomness_of(name: str, draw: int, seed: int) -> tuple[np.random.Generator, jax.Array]:
     """Of one scan of a head: a generator, and a key that comes from it."""
-    rng = np.random.default_rng([seed, draw, *map(ord, name)])
+    rng = generator_of(name, draw, seed)
     return rng, jax.random.fold_in(jax.random.key(seed), int(rng.integers(2**31)))
+
+
+def generator_of(name: str, draw: int, seed: int) -> np.random.Generator:
+    """Of one scan of a head."""
+    return np.random.default_rng([seed, draw, *map(ord, name)])
 
 
 # -- Trials ----------------------------------------------------------------------------------------
@@ -261,18 +266,37 @@ def simulated(
       advance: called with the number of trials that are done.
       look: what else is read from a version and its maps.
     """
+
+    def make(subject: data.Subject, draw: int) -> Iterator[Row]:
+        see = functools.partial(look, subject) if look else look_at_nothing
+        made = versions(subject, draw)
+        return rows_of(model, subject.name, draw, made, subject.labels == 1, see)
+
+    scans = (
+        (f"{subject.name}-{draw}-of-{draws}", functools.partial(make, subject, draw))
+        for subject in subjects
+        for draw in range(draws)
+    )
+    return of_scans(folder, scans, advance)
+
+
+def of_scans(
+    folder: Path,
+    scans: Iterable[tuple[str, Callable[[], Iterable[Row]]]],
+    advance: Callable[[int], None],
+) -> list[Row]:
+    """The trials of scan after scan, made now or kept in a folder, see `load_or_make`.
+
+    Args:
+      folder: where they are kept.
+      scans: the name of each, and what makes its trials.
+      advance: called after each scan with the number of its trials.
+    """
     rows: list[Row] = []
-    for subject in subjects:
-        for draw in range(draws):
-
-            def make(subject: data.Subject = subject, draw: int = draw) -> Iterator[Row]:
-                see = functools.partial(look, subject) if look else look_at_nothing
-                made = versions(subject, draw)
-                return rows_of(model, subject.name, draw, made, subject.labels == 1, see)
-
-            found = load_or_make(folder, f"{subject.name}-{draw}-of-{draws}", Row, make)
-            rows += found
-            advance(len(found))
+    for name, make in scans:
+        found = load_or_make(folder, name, Row, make)
+        rows += found
+        advance(len(found))
     return rows
 
 

@@ -4,8 +4,6 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from experiments import acquired, trials
 from experiments.acquired import Draw, Head
 from experiments.evidence import looking
@@ -35,8 +33,7 @@ def heads_of(labels: str, split: str) -> list[Head]:
 
 def draw_of(model: Model, head: Head, draw: int, seed: int) -> Draw:
     """All versions of a scan of a head, the clean one first."""
-    rng = np.random.default_rng([seed, draw, *map(ord, head.name)])
-    return acquired.draw(rng, head, model.description)
+    return acquired.draw(trials.generator_of(head.name, draw, seed), head, model.description)
 
 
 def simulated(
@@ -48,17 +45,16 @@ def simulated(
     advance: Callable[[int], None],
 ) -> list[Row]:
     """The trials of all scans of all heads, as `trials.simulated`."""
-    rows: list[Row] = []
     names = ("task", *model.description.sources)
-    for head in heads:
-        for draw in range(draws):
 
-            def make(head: Head = head, draw: int = draw) -> Iterator[Row]:
-                drawn = draw_of(model, head, draw, seed)
-                look = functools.partial(looking.look_at_maps, names, drawn.grey_matter > 127)
-                return rows_of_draw(model, drawn, head.name, draw, look)
+    def make(head: Head, draw: int) -> Iterator[Row]:
+        drawn = draw_of(model, head, draw, seed)
+        look = functools.partial(looking.look_at_maps, names, drawn.grey_matter > 127)
+        return rows_of_draw(model, drawn, head.name, draw, look)
 
-            found = trials.load_or_make(folder, f"{head.name}-{draw}", Row, make)
-            rows += found
-            advance(len(found))
-    return rows
+    scans = (
+        (f"{head.name}-{draw}", functools.partial(make, head, draw))
+        for head in heads
+        for draw in range(draws)
+    )
+    return trials.of_scans(folder, scans, advance)

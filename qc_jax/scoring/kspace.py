@@ -18,7 +18,6 @@ from qc_jax.scoring.copies import AXES
 
 _FLOOR = 1e-12
 """Power that counts as none."""
-_MOST_SPIKES = 3
 _STEP, _STEEP = 3, 0.6
 """Lines on each side of an edge; natural logarithm of the power that is lost there, on average over
 a line of k-space."""
@@ -98,7 +97,7 @@ def look(data: np.ndarray, voxel_size: Sequence[float]) -> Evidence:
     return Evidence(
         (planes[0], planes[1], planes[2]),
         (nyquist[0], nyquist[1], nyquist[2]),
-        tuple(found[:_MOST_SPIKES]),
+        tuple(found[: spikes.MOST]),
         edges,
         _noise(power, frequencies, nyquist),
     )

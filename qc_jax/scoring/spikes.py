@@ -32,7 +32,8 @@ and what magnitude makes of empty frequencies have up to 0.03."""
 _PLAIN = 150.0
 """Power over the mean around it that one slice has to have, before any is believed to have a spike.
 Slices of 22 clean heads have up to 50, of heads with lines missing up to 100."""
-_MOST = 3
+MOST = 3
+"""Spikes that are worth saying."""
 _NEARLY_ALL = 0.7
 """Share of the slices with a head from which on the whole scan has the spike."""
 HEAD = 0.25
@@ -96,7 +97,7 @@ def find_spikes(power: np.ndarray, frequencies: Sequence[np.ndarray], scale: flo
     near |= low[0][:, None, None] & low[1][:, None] & low[2]
     excess = np.where(near, np.float32(0), power / around)
     candidates = np.flatnonzero(excess > _STANDS_OUT)
-    candidates = candidates[np.argsort(-excess.ravel()[candidates])][: 10 * _MOST]
+    candidates = candidates[np.argsort(-excess.ravel()[candidates])][: 10 * MOST]
     found: list[Spike] = []
     for place in candidates:
         where = [int(i) for i in np.unravel_index(place, power.shape)]
