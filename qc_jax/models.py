@@ -136,22 +136,28 @@ def load_model(path: str | Path | None = None) -> Model:
         flat = load_safetensors(weights)
     except SafetensorError as error:
         raise CheckpointError(f"{path} is no safetensors file ({error})") from error
-    network = description.network
+    if path != DEFAULT:  # it takes half a second, and those in the package are tested
+        _check_weights(path, flat, description)
+    params = flax.traverse_util.unflatten_dict(flat, sep="/")
+    return Model(path, sha256, description, params, training, calibration)
+
+
+def _check_weights(path: Path, flat: dict[str, np.ndarray], description: Description) -> None:
+    """Raises CheckpointError where weights are of another network, or not finite."""
     like = jax.eval_shape(
-        lambda: network.init(jax.random.key(0), jax.numpy.zeros((1, *description.patch, 1)))
+        lambda: description.network.init(
+            jax.random.key(0), jax.numpy.zeros((1, *description.patch, 1))
+        )
     )
-    expected = flax.traverse_util.flatten_dict(like, sep="/")
-    if _kinds(flat) != _kinds(expected):
+    if _kinds(flat) != _kinds(flax.traverse_util.flatten_dict(like, sep="/")):
         raise CheckpointError(
-            f"{path} holds weights of another network than {facts_path} describes"
+            f"{path} holds weights of another network than {path.with_suffix('.json')} describes"
         )
     odd = [name for name, value in flat.items() if not np.isfinite(value).all()]
     if odd:
         raise CheckpointError(
             f"{path} holds weights that are not finite, in {odd[0]}; get it again"
         )
-    params = flax.traverse_util.unflatten_dict(flat, sep="/")
-    return Model(path, sha256, description, params, training, calibration)
 
 
 def _kinds(flat: dict[str, Any]) -> dict[str, tuple]:

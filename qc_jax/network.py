@@ -19,7 +19,9 @@ import jax.numpy as jnp
 
 from qc_jax import conv, spectrum
 from qc_jax.arrays import Array, Float, Key
-from qc_jax.source_head import CELL, Coarse, Evidence, SourceHead, no_evidence
+from qc_jax.cubes import local_log_spread, max_pool, mean_in_cubes, upsample
+from qc_jax.heads import Heads, LevelHead, Seen, conclude
+from qc_jax.source_head import CELL, Evidence, SourceHead
 
 _EPSILON = 1e-5
 _LOG_SPREAD_MEAN, _LOG_SPREAD_SCALE, _BOTTLENECK_SCALE = 0.5, 0.35, 4.0
@@ -69,7 +71,7 @@ class UNet(nn.Module):
           image: `(B, X, Y, Z, 1)`, float32 in [0, 1].
           scan_spectrum: `(S, spectrum.SCAN_SIZE)` of S scans, of which there are B / S patches in
             a row each, or `(spectrum.SCAN_SIZE,)`; by default the patches are scans.
-          scan_levels: `(C,)`, the mean over all patches of the scan of their `patch_levels`; by
+          scan_levels: `(C,)`, the mean over all patches of the scan of `Seen.patch`; by
             default over those that are there, where there are S scans.
           evidence: for the source head, of the scan that each patch is of; none by default.
 
@@ -82,8 +84,21 @@ class UNet(nn.Module):
         """
         chex.assert_shape(image, (None, None, None, None, 1))
         check_divisible(image.shape[1:4], self.depth)
-        features = [self.base_features * 2**level for level in range(self.depth)]
+        seen = self._look(image)
+        self.sow("intermediates", "seen", seen)
+        if not self.level_head:
+            return seen.logits, seen.log_variance
+        if scan_spectrum is None:
+            scan_spectrum = spectrum.describe_scan(image[..., 0])
+        heads = Heads(
+            LevelHead(1 + self.num_sources, name="level"),
+            SourceHead(1 + self.num_sources, name="sources") if self.source_head else None,
+        )
+        return conclude(heads, seen, scan_spectrum, scan_levels, evidence)
 
+    def _look(self, image: Float[Array, "B X Y Z 1"]) -> Seen:
+        """Encoder, decoder and the two layers that read its last features."""
+        features = [self.base_features * 2**level for level in range(self.depth)]
         x, skips, levels, spreads = image.astype(self.dtype), [], [], []
         for level, width in enumerate(features[:-1]):
             for half in ("first", "second"):
@@ -108,19 +123,10 @@ class UNet(nn.Module):
         log_variance = nn.Dense(
             1 + self.num_sources, name="log_variance", kernel_init=nn.initializers.normal(1e-2)
         )(x)
-        if self.level_head:
-            seen = jnp.concatenate(levels, axis=-1)
-            log_variance += self._level(image, seen, scan_spectrum, scan_levels)
-        if self.source_head:
-            voxels = [x, logits[..., 1:] - logits[..., :1], log_variance]
-            local = [*spreads, *(mean_in_cubes(part, CELL) for part in voxels)]
-            found = self._sources(
-                jnp.concatenate(local, axis=-1), jnp.concatenate(levels, axis=-1), evidence
-            )
-            self.sow("intermediates", "task", log_variance[..., 0])
-            task = log_variance[..., :1] + found[..., :1]
-            log_variance = jnp.concatenate([task, found[..., 1:]], axis=-1)
-        return logits, log_variance
+        seen_levels = jnp.concatenate(levels, axis=-1)
+        patch = [jnp.mean(seen_levels, axis=(1, 2, 3)), spectrum.describe(image[..., 0])]
+        cells = (*spreads, mean_in_cubes(x, CELL)) if self.source_head else ()
+        return Seen(logits, log_variance, seen_levels, jnp.concatenate(patch, axis=-1), cells)
 
     def _layer(self, inputs, width: int, name: str) -> tuple[jax.Array, jax.Array]:
         """Convolution over the concatenated inputs, instance norm, leaky ReLU; and before the norm.
@@ -141,53 +147,7 @@ class UNet(nn.Module):
             parts.append(conv.conv3d(x, kernel[..., first:last, :].astype(self.dtype)))
             first = last
         out = functools.reduce(jnp.add, parts)
-        return leaky_relu(instance_norm(out, scale, bias)), out
-
-    def _level(
-        self,
-        image: Float[Array, "B X Y Z 1"],
-        levels: Float[Array, "B x y z C"],
-        scan_spectrum: Float[Array, "S D"] | Float[Array, " D"] | None,
-        scan_levels: Float[Array, " L"] | None,
-    ) -> Float[jax.Array, "B X Y Z V"]:
-        """Levels for each voxel of the bottleneck to the coarse map, `(B, X, Y, Z, 1 + N)`."""
-        spectra = spectrum.describe(image[..., 0])
-        patch = jnp.concatenate([jnp.mean(levels, axis=(1, 2, 3)), spectra], axis=-1)
-        self.sow("intermediates", "local_levels", levels)
-        self.sow("intermediates", "levels", patch)
-        if scan_spectrum is None:
-            scan_spectrum = spectrum.describe_scan(image[..., 0])
-        scans = len(scan_spectrum) if scan_spectrum.ndim == 2 else len(patch)
-        each = len(patch) // scans
-        if scan_levels is None:
-            together = patch.reshape(scans, each, patch.shape[-1])
-            scan_levels = jnp.repeat(jnp.mean(together, axis=1), each, axis=0)
-        if scan_spectrum.ndim == 2:
-            scan_spectrum = jnp.repeat(scan_spectrum, each, axis=0)
-        parts = [patch, scan_levels, scan_spectrum]
-        parts = [jnp.broadcast_to(part, (len(patch), part.shape[-1])) for part in parts]
-        head = LevelHead(1 + self.num_sources, name="level")
-        return upsample(head(levels, jnp.concatenate(parts, axis=-1)), self.depth - 1)
-
-    def _sources(
-        self,
-        local: Float[Array, "B u v w D"],
-        levels: Float[jax.Array, "B x y z C"],
-        evidence: Evidence | None,
-    ) -> Float[jax.Array, "B X Y Z V"]:
-        """What is seen of each cell and levels for each voxel of the bottleneck to what the source
-        head says, `(B, X, Y, Z, 1 + N)`: what the task's log-variance gains, and those of the
-        sources."""
-        to_cells = functools.partial(upsample, times=self.depth - 1 - _CELL_LEVELS)
-        whole = jnp.concatenate([local, to_cells(levels)], axis=-1)
-        self.sow("intermediates", "cells", whole)
-        if evidence is None:
-            evidence = no_evidence(len(local), max(local.shape[1:4]))
-        head = SourceHead(1 + self.num_sources, name="sources")
-        return upsample(head(local, evidence, Coarse(levels, to_cells)), _CELL_LEVELS)
-
-
-_CELL_LEVELS = CELL.bit_length() - 1
+        return nn.leaky_relu(instance_norm(out, scale, bias)), out
 
 
 def _spreads_in_cells(convolved: Float[Array, "B X Y Z C"]) -> list[Float[jax.Array, "B x y z C"]]:
@@ -197,27 +157,13 @@ def _spreads_in_cells(convolved: Float[Array, "B X Y Z C"]) -> list[Float[jax.Ar
     return [(x - _LOG_SPREAD_MEAN) / _LOG_SPREAD_SCALE for x in (fine, wide)]
 
 
-class LevelHead(nn.Module):
-    """Log-variances of a voxel of the bottleneck by what is seen there and everywhere.
-
-    Attributes:
-      num_variances: 1 + N.
-    """
-
-    num_variances: int
-
-    @nn.compact
-    def __call__(
-        self, local: Float[Array, "B X Y Z C"], everywhere: Float[Array, "B D"]
-    ) -> Float[jax.Array, "B X Y Z V"]:
-        """`(B, X, Y, Z, C)` of each voxel and `(B, D)` of its patch and scan together to
-        `(B, X, Y, Z, 1 + N)`."""
-        # One layer over both; what is the same everywhere goes through it once for each patch.
-        hidden = nn.Dense(128, name="local")(local)
-        hidden += nn.Dense(128, use_bias=False, name="everywhere")(everywhere)[:, None, None, None]
-        hidden = leaky_relu(nn.Dense(64, name="hidden")(leaky_relu(hidden)))
-        small = nn.initializers.normal(1e-2)
-        return nn.Dense(self.num_variances, name="out", kernel_init=small)(hidden)
+def heads_of(network: UNet, params: Any) -> Heads:
+    """Those of a network with a level head."""
+    level, sources = LevelHead(1 + network.num_sources), SourceHead(1 + network.num_sources)
+    return Heads(
+        level.bind({"params": params["params"]["level"]}),
+        sources.bind({"params": params["params"]["sources"]}) if network.source_head else None,
+    )
 
 
 def fresh_params(network: UNet, key: Key, patch: Sequence[int]) -> Any:
@@ -255,15 +201,13 @@ def apply_to_scans(
     return logits, log_variance
 
 
-def patch_levels(
-    network: UNet, params: Any, image: Float[Array, "B X Y Z 1"]
-) -> Float[jax.Array, "B L"]:
-    """What the level head sees of each patch as a whole, `(B, X, Y, Z, 1)` to `(B, C)`.
+def look(network: UNet, params: Any, image: Float[Array, "B X Y Z 1"]) -> Seen:
+    """What the network sees of patches, `(B, X, Y, Z, 1)`, before its heads.
 
-    Under `jax.jit` the decoder, whose result is not asked for, costs nothing.
+    Under `jax.jit` what is not asked for costs nothing.
     """
     _, found = network.apply(params, image, mutable=["intermediates"])
-    return found["intermediates"]["levels"][0]
+    return found["intermediates"]["seen"][0]
 
 
 def check_divisible(shape: Sequence[int], depth: int) -> None:
@@ -284,54 +228,3 @@ def instance_norm(
     mean = jnp.mean(x, axis=(1, 2, 3), keepdims=True)
     variance = jnp.mean(jnp.square(x - mean), axis=(1, 2, 3), keepdims=True)
     return ((x - mean) * (scale * jax.lax.rsqrt(variance + _EPSILON)) + bias).astype(dtype)
-
-
-def local_log_spread(x: Float[Array, "B X Y Z C"], edge: int) -> Float[jax.Array, "B x y z C"]:
-    """Log standard deviation of each channel in cubes of `edge` voxels.
-
-    `(B, X, Y, Z, C)` to `(B, X / edge, Y / edge, Z / edge, C)`.
-    """
-    batch, *shape, channels = x.shape
-    number = [size // edge for size in shape]
-    cubes = x.astype(jnp.float32).reshape(
-        batch, number[0], edge, number[1], edge, number[2], edge, channels
-    )
-    return 0.5 * jnp.log(jnp.var(cubes, axis=(2, 4, 6)) + _EPSILON)
-
-
-def mean_in_cubes(x: Float[Array, "B X Y Z C"], edge: int) -> Float[jax.Array, "B x y z C"]:
-    """Means in cubes of `edge` voxels, `(B, X, Y, Z, C)` to a cube each."""
-    x = jnp.asarray(x)
-    batch, *shape, channels = x.shape
-    parts = [length for size in shape for length in (size // edge, edge)]
-    return jnp.mean(x.reshape(batch, *parts, channels), axis=(2, 4, 6))
-
-
-def leaky_relu(x: Float[Array, "*any"]) -> Float[jax.Array, "*any"]:
-    """max(x, 0.01 x)."""
-    return nn.leaky_relu(x, 0.01)
-
-
-def max_pool(x: Float[Array, "B X Y Z C"]) -> Float[jax.Array, "B x y z C"]:
-    """Maximum over blocks of 2x2x2 voxels."""
-    x = jnp.asarray(x)
-    batch, *shape, channels = x.shape
-    halved = [size // 2 for size in shape]
-    blocks = x.reshape(batch, halved[0], 2, halved[1], 2, halved[2], 2, channels)
-    return blocks.max(axis=(2, 4, 6))
-
-
-def upsample(x: Float[Array, "B X Y Z C"], times: int = 1) -> Float[jax.Array, "B U V W C"]:
-    """Trilinear interpolation to twice the size, so many times over; voxel centres aligned, edges
-    repeated."""
-    x = jnp.asarray(x)
-    for axis in (1, 2, 3) * times:
-        size = x.shape[axis]
-        first = jax.lax.slice_in_dim(x, 0, 1, axis=axis)
-        last = jax.lax.slice_in_dim(x, size - 1, size, axis=axis)
-        padded = jnp.concatenate([first, x, last], axis=axis)
-        before = jax.lax.slice_in_dim(padded, 0, size, axis=axis)
-        after = jax.lax.slice_in_dim(padded, 2, size + 2, axis=axis)
-        pair = jnp.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], axis=axis + 1)
-        x = pair.reshape(*x.shape[:axis], 2 * size, *x.shape[axis + 1 :])
-    return x

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from skimage.measure import block_reduce
 
-from qc_jax import network, spectrum
+from qc_jax import cubes, network, spectrum
 from qc_jax.network import UNet
 
 apply = jax.jit(UNet.apply, static_argnums=0)
-patch_levels = jax.jit(network.patch_levels, static_argnums=0)
+look = jax.jit(network.look, static_argnums=0)
 
 
 def count(params) -> int:
@@ -64,7 +64,7 @@ def test_windows_of_one_scan_share_their_levels():
     windows *= jnp.array([1.0, 0.5, 0.2, 0.1])[:, None, None, None, None]
     net = UNet(1, base_features=4, depth=2, level_head=True)
     params = network.fresh_params(net, jax.random.key(1), (8, 8, 8))
-    levels = patch_levels(net, params, windows)
+    levels = look(net, params, windows).patch
     pairs = windows.reshape(2, 2, 8, 8, 8, 1)
     spectra = spectrum.describe_scan(pairs[:, 0, ..., 0])
     by_pairs = network.apply_to_scans(net, params, pairs, spectra)[1]
@@ -101,16 +101,16 @@ def test_instance_norm_against_numpy():
 def test_local_spread_against_scikit_image():
     x = np.random.default_rng(0).normal(3, 2, (2, 4, 6, 8, 3)).astype(np.float32)
     expected = np.log(block_reduce(x, (1, 2, 2, 2, 1), np.std))
-    np.testing.assert_allclose(network.local_log_spread(x, 2), expected, atol=1e-4)
+    np.testing.assert_allclose(cubes.local_log_spread(x, 2), expected, atol=1e-4)
 
 
 def test_max_pool_against_scikit_image():
     x = np.random.default_rng(0).normal(size=(2, 4, 6, 8, 3))
     expected = block_reduce(x, (1, 2, 2, 2, 1), np.max)
-    np.testing.assert_allclose(network.max_pool(jnp.asarray(x)), expected, rtol=1e-6)
+    np.testing.assert_allclose(cubes.max_pool(jnp.asarray(x)), expected, rtol=1e-6)
 
 
 def test_upsampling_is_linear_interpolation():
     x = jax.random.normal(jax.random.key(0), (2, 3, 4, 5, 2))
     expected = jax.image.resize(x, (2, 6, 8, 10, 2), "linear")
-    np.testing.assert_allclose(network.upsample(x), expected, atol=1e-5)
+    np.testing.assert_allclose(cubes.upsample(x), expected, atol=1e-5)

@@ -9,7 +9,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from experiments.benchmarks import study
 from qc_jax.errors import ConfigError
-from qc_jax.scoring import group, group_report, ratings
+from qc_jax.scoring import group, group_report, ownership, ratings
 from qc_jax.scoring.decision import Rule
 
 HEAD = "name\trating\tcause\tnote\trater\tdate\n"
@@ -43,7 +43,7 @@ def test_kappa_of_a_single_rating_is_none():
 
 
 def test_what_pages_save_is_read_back(tmp_path):
-    folder = tmp_path / ratings.FOLDER
+    folder = tmp_path / ownership.RATINGS
     folder.mkdir()
     (folder / "a.tsv").write_text(
         HEAD + "s1\tkeep\t\t\tAnn B\t2026-01-02\ns1\tdrop\tblur\t'=x\tAnn B\t2026-01-03\n"
@@ -65,7 +65,7 @@ def test_what_pages_save_is_read_back(tmp_path):
 def test_the_group_table_has_a_column_for_each_rater_and_the_page_says_how_they_agree(
     records, tmp_path
 ):
-    folder = tmp_path / ratings.FOLDER
+    folder = tmp_path / ownership.RATINGS
     folder.mkdir()
     names = [r["name"] for r in records]
     lines = [f"{name}\tkeep\t\t\tann\t2026\n" for name in names[:5]]

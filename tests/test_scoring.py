@@ -7,7 +7,7 @@ from scipy import special, stats
 from sklearn import metrics
 
 from qc_jax import scoring, spectrum, uncertainty
-from qc_jax.network import UNet, fresh_params, patch_levels
+from qc_jax.network import UNet, fresh_params, look
 from qc_jax.scoring import sliding
 
 apply = jax.jit(UNet.apply, static_argnums=0)
@@ -45,19 +45,44 @@ def test_any_size_gives_probabilities_and_variances(network, shape, overlap):
 @pytest.mark.parametrize("size", [8, 9, 16, 29])
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.7])
 def test_windows_cover_everything_with_their_overlap(size, overlap):
-    starts = sliding._starts(size, 8, overlap)
+    wanted = np.ones((8, size, 8), bool)
+    starts = [along_y.start for _, along_y, _ in sliding.patches_in(wanted, (8, 8, 8), overlap)]
     assert starts[0] == 0 and starts[-1] == size - 8
     assert np.diff(starts).max(initial=0) <= max(int(8 * (1 - overlap)), 1)
 
 
-def test_a_level_head_knows_the_scan_from_windows_side_by_side():
+@pytest.mark.parametrize("seed", range(5))
+def test_patches_are_laid_over_what_is_wanted(seed):
+    rng = np.random.default_rng(seed)
+    wanted = np.zeros((40, 30, 20), bool)
+    for corner in rng.integers(0, 20, (3, 3)):
+        wanted[
+            tuple(slice(c, c + n) for c, n in zip(corner, rng.integers(1, 15, 3), strict=True))
+        ] = 1
+    covered = np.zeros_like(wanted)
+    for where in sliding.patches_in(wanted, (8, 8, 8), 0.25):
+        assert wanted[where].shape == (8, 8, 8) and wanted[where].any()
+        covered[where] = True
+    assert covered[wanted].all()
+    assert not sliding.patches_in(wanted & False, (8, 8, 8), 0.25)
+
+
+def test_a_small_part_that_is_wanted_is_in_the_middle_of_one_patch():
+    wanted = np.zeros((32, 32, 32), bool)
+    wanted[10:14, 20:22, 30:] = True
+    assert sliding.patches_in(wanted, (8, 8, 8), 0.25) == [
+        (slice(8, 16), slice(17, 25), slice(24, 32))
+    ]
+
+
+def test_a_level_head_knows_the_scan_from_all_its_windows():
     net = UNet(1, base_features=4, depth=2, level_head=True)
     params = fresh_params(net, jax.random.key(0), (8, 8, 8))
     image = np.random.default_rng(0).random((16, 8, 8), np.float32)
     image[8:] *= 0.1
     found = scoring.predict(net, params, image, (8, 8, 8), 0.0)
     halves = np.stack([image[:8], image[8:]])[..., None]
-    levels = patch_levels(net, params, halves).mean(axis=0)
+    levels = look(net, params, halves).patch.mean(axis=0)
     described = spectrum.describe_scan(image[None])[0]
     log_variance = apply(net, params, halves, described, levels)[1]
     np.testing.assert_allclose(found.variances, np.exp(np.concatenate(log_variance)), rtol=1e-4)
@@ -65,20 +90,19 @@ def test_a_level_head_knows_the_scan_from_windows_side_by_side():
     assert np.abs(own_levels - log_variance).max() > 1e-4
 
 
-def test_a_mask_changes_nothing_inside_it(network):
+def test_within_a_mask_the_network_looks_at_patches_that_are_laid_over_it(network):
     net, params = network
     image = np.random.default_rng(0).random((24, 20, 16), np.float32)
     mask = np.zeros(image.shape, bool)
-    mask[2:9, 3:7, 10:12] = True
-    whole = scoring.predict(net, params, image, (8, 8, 8), 0.5)
+    mask[2:10, 3:11, 4:12] = True
     found = scoring.predict(net, params, image, (8, 8, 8), 0.5, mask=mask)
-    np.testing.assert_allclose(found.variances[mask], whole.variances[mask], rtol=1e-5)
-    np.testing.assert_allclose(found.probabilities[mask], whole.probabilities[mask], atol=1e-6)
+    inside = scoring.predict(net, params, image[2:10, 3:11, 4:12], (8, 8, 8))
+    np.testing.assert_allclose(found.variances[mask], inside.variances.reshape(-1, 3), rtol=1e-5)
     np.testing.assert_array_equal(found.probabilities[20, 10, 2], [1.0, 0.0])
     np.testing.assert_array_equal(found.variances[20, 10, 2], 0.0)
 
 
-@pytest.mark.parametrize("function", ["_weighted_outputs", "_patch_levels"])
+@pytest.mark.parametrize("function", ["_weighted_outputs", "_look"])
 def test_fewer_windows_at_a_time_where_the_device_has_too_little_memory(monkeypatch, function):
     net = UNet(1, base_features=4, depth=2, level_head=True)
     network = net, fresh_params(net, jax.random.key(0), (8, 8, 8))
@@ -87,7 +111,7 @@ def test_fewer_windows_at_a_time_where_the_device_has_too_little_memory(monkeypa
     enough_for, whole = 2, getattr(sliding, function)
 
     def short_of_memory(network, params, images, *others):
-        if len(images) > enough_for:
+        if len(jax.tree.leaves(images)[0]) > enough_for:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
         return whole(network, params, images, *others)
 

@@ -1,6 +1,7 @@
 """The weights in the package on a real head, the MNI152 template, which they have not learnt."""
 
 import itertools
+import shutil
 
 import jax
 import nibabel as nib
@@ -38,6 +39,13 @@ def test_the_weights_are_small_and_described(model):
     assert model.sha256 in card
     assert model.description.sources == tuple(s.name for s in augment.ALL_SOURCES)
     assert model.path == models.DEFAULT
+
+
+def test_the_weights_are_those_of_their_network(model, tmp_path):
+    # Those in the package are not checked at every start.
+    for path in (model.path, model.path.with_suffix(".json")):
+        shutil.copy(path, tmp_path)
+    assert qc_jax.load_model(tmp_path / model.path.name).sha256 == model.sha256
 
 
 def test_grey_matter_of_a_real_head(model, template):

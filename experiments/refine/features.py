@@ -20,9 +20,10 @@ import numpy as np
 import optax
 
 from experiments.acquired import Draw
-from qc_jax import network, source_head, spectrum
+from qc_jax import cubes, heads, network, source_head, spectrum
 from qc_jax.errors import ConfigError
 from qc_jax.models import Model
+from qc_jax.scoring.scan import OVERLAP
 from qc_jax.scoring.sliding import patches_in
 
 BLOCK = 4
@@ -165,18 +166,16 @@ def _cut_out(volume: np.ndarray, places) -> np.ndarray:
 
 
 def _means(voxels) -> np.ndarray:
-    return np.asarray(network.mean_in_cubes(jnp.asarray(voxels)[..., None], source_head.CELL))[
-        ..., 0
-    ]
+    return np.asarray(cubes.mean_in_cubes(jnp.asarray(voxels)[..., None], source_head.CELL))[..., 0]
 
 
 def _levels_of(model: Model, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Means over the patches side by side that hold some of the head, as in scoring."""
+    """Means over the patches of the scan, as in scoring."""
     net, patch = model.description.network, model.description.patch
-    apart = patches_in(mask, patch, 0.0)
-    patches = np.stack([image[place] for place in apart])[..., None]
+    places = patches_in(mask, patch, OVERLAP)
+    patches = np.stack([image[place] for place in places])[..., None]
     groups = [
-        np.asarray(_patch_levels(net, model.params, _filled(patches[first : first + _PATCHES])))
+        np.asarray(_levels(net, model.params, _filled(patches[first : first + _PATCHES])))
         for first in range(0, len(patches), _PATCHES)
     ]
     return np.concatenate(groups)[: len(patches)].mean(axis=0)
@@ -188,11 +187,16 @@ def _filled(patches: np.ndarray) -> np.ndarray:
     )
 
 
-_patch_levels = jax.jit(network.patch_levels, static_argnums=0)
+@functools.partial(jax.jit, static_argnums=0)
+def _levels(net: network.UNet, params, patches) -> jax.Array:
+    return network.look(net, params, patches).patch
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _see(net: network.UNet, params, patches, in_model, levels) -> tuple[jax.Array, ...]:
     """Logits, what the head sees of cells, and log-variances of the task without the head."""
-    (logits, _), kept = net.apply(params, patches, in_model, levels, mutable=["intermediates"])
-    return logits, kept["intermediates"]["cells"][0], kept["intermediates"]["task"][0]
+    seen = network.look(net, params, patches)
+    log_variance = heads.add_level(network.heads_of(net, params).level, seen, in_model, levels)
+    coarse = heads.levels_in_cells(seen, seen.levels)
+    cells = jnp.concatenate([heads.in_cells(seen, log_variance), coarse], axis=-1)
+    return seen.logits, cells, log_variance[..., 0]

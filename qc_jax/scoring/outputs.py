@@ -27,7 +27,7 @@ import qc_jax
 from qc_jax import files
 from qc_jax.data import geometry
 from qc_jax.models import Model
-from qc_jax.scoring import ownership, ratings, wanted
+from qc_jax.scoring import ownership, wanted
 from qc_jax.scoring.jobs import Job
 from qc_jax.scoring.ownership import Kind
 from qc_jax.scoring.scan import ScanScore
@@ -41,7 +41,7 @@ _IGNORED = "# Of qc_jax: what BIDS has no name for.\n" + "".join(
         "/group_*",
         "/*.html",
         f"/{ownership.ASSETS}",
-        f"/{ratings.FOLDER}",
+        f"/{ownership.RATINGS}",
         "/*_????????",  # of scans that lay in no BIDS folder
         "*_volumes.js",
         "*_statmap.nii.gz",  # has a name for functional scans alone

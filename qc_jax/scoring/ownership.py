@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import nibabel as nib
-import polars as pl
 from nibabel.wrapstruct import WrapStructError
 
 from qc_jax.errors import OutputError
@@ -26,6 +25,8 @@ Kind = Literal[
 TOOL = "qc_jax"
 ASSETS = "qc_jax_assets"
 """Folder of what all reports share."""
+RATINGS = "ratings"
+"""Folder of an output folder: where ratings are put to be read."""
 THUMBNAILS = f"{ASSETS}/thumbnails"
 """Folder of a small picture of each scan, by its name."""
 _DESCRIPTION = "dataset_description.json"
@@ -153,6 +154,8 @@ def _columns(path: Path, start: bytes) -> Iterable[str]:
     """Of a table; none where nobody can read it any more."""
     if path.suffix != ".parquet":
         return start.partition(b"\n")[0].decode("utf-8", "replace").split("\t")
+    import polars as pl  # slow to import, and a scan needs none of it
+
     try:
         return pl.read_parquet_schema(path)
     except (OSError, pl.exceptions.PolarsError):

@@ -16,11 +16,10 @@ import numpy as np
 import polars as pl
 
 from qc_jax.errors import ConfigError, some_of
+from qc_jax.scoring import ownership
 from qc_jax.scoring.decision import DROP, KEEP, LOOK
 from qc_jax.scoring.participants import decoded
 
-FOLDER = "ratings"
-"""Of an output folder: where ratings are put to be read."""
 FIELDS = ("name", "rating", "cause", "note", "rater", "date")
 COLUMN = "rating_"
 """What the columns of the group table begin with; the name of the rater follows."""
@@ -65,7 +64,7 @@ def read(output: Path, others: Sequence[Path] = ()) -> Ratings:
     Raises:
       ConfigError: one of the others is not there.
     """
-    paths = _files(output / FOLDER)
+    paths = _files(output / ownership.RATINGS)
     for path in others:
         if not path.exists():
             raise ConfigError(f"{path} does not exist; name ratings that a page has saved")

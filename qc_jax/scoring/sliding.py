@@ -1,13 +1,12 @@
 """Whole volumes through a network that was trained on patches.
 
 Patches of the training size (instance norm depends on it) cover the volume, or a mask in it, with
-overlap.  In each, Eq. 1 is taken; probabilities and variances, not logits, are blended with
-Gaussian weights.  What a level head has to know of the scan as a whole comes first: its spectrum,
-and levels of patches side by side.
+overlap.  The network looks at all of them before its heads, which have to know the scan as a
+whole, read what it saw.  In each patch Eq. 1 is taken; probabilities and variances, not logits, are
+blended with Gaussian weights.
 """
 
 import functools
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +14,8 @@ import jax
 import numpy as np
 
 from qc_jax import conv, native, spectrum, uncertainty
-from qc_jax.network import UNet, patch_levels
+from qc_jax.heads import Seen, conclude
+from qc_jax.network import UNet, heads_of, look
 from qc_jax.source_head import CELL, Evidence
 
 
@@ -55,10 +55,9 @@ def predict(
       overlap: share of a patch's edge that its neighbour covers as well, in [0, 1).
       batch_size: patches at a time, `conv.patches_at_a_time` by default; half as many where the
         device has too little memory for them, and half of these again, down to one.
-      mask: `(X, Y, Z)` bool, where the result is wanted, `scores.head_mask` say: patches that do
-        not touch it are left out, and nothing changes inside it, but that a level head knows the
-        levels of these patches alone.  Where no patch was, the voxel is background with variance
-        0.  Everywhere by default.
+      mask: `(X, Y, Z)` bool, where the result is wanted, `scores.head_mask` say: patches are laid
+        over it, see `patches_in`.  Where no patch was, the voxel is background with variance 0.
+        Everywhere by default.
       k_space: of the scan on its own grid; a network with a source head needs it.
       progress: called with the share of the patches that are done.
 
@@ -92,35 +91,32 @@ def _predict(
     padded = np.pad(image, padding)
     wanted = np.ones(padded.shape, bool) if mask is None else np.pad(mask, padding)
     patches = patches_in(wanted, patch, overlap)
+    batches = [patches[i : i + batch_size] for i in range(0, len(patches), batch_size)]
+    seen: list[Seen] = []
+    levels: list[np.ndarray] = []
+    for batch in batches:
+        seen.append(_look(network, params, _inside(padded, batch, patch, batch_size)))
+        levels.extend(np.asarray(seen[-1].patch)[: len(batch)])
+        progress(len(seen) / len(batches))
     of_scan: tuple[Any, ...] = ()
-    if network.level_head:
-        apart = patches_in(wanted, patch, 0.0)
-        levels = [
-            np.asarray(_patch_levels(network, params, inputs))[: len(batch)]
-            for batch, inputs in _batches(padded, apart, patch, batch_size)
-        ]
-        scan_levels = np.mean(np.concatenate(levels), axis=0) if apart else None
-        of_scan = (spectrum.describe_scan(image[None])[0], scan_levels)
-    if network.source_head:
-        whole = np.concatenate([k_space.scan, of_scan[0]])
+    if network.level_head and levels:
+        of_scan = (spectrum.describe_scan(image[None])[0], np.mean(levels, axis=0))
     weight = _gaussian(patch)
     total = np.zeros(padded.shape, np.float32)
     channels = network.num_classes + 1 + network.num_sources + 1
     blended = np.zeros((*padded.shape, channels), np.float32)
-    done = 0
-    for batch, inputs in _batches(padded, patches, patch, batch_size):
-        seen_of_scan = of_scan
+    for batch in batches:
+        known = of_scan
         if network.source_head:
-            seen_of_scan = *of_scan, _evidence(k_space, whole, batch, patch, batch_size)
-        outputs = np.asarray(_weighted_outputs(network, params, inputs, seen_of_scan, weight))
+            known = *of_scan, _evidence(k_space, of_scan[0], batch, patch, batch_size)
+        # What was seen of a batch is freed once it is blended.
+        outputs = np.asarray(_weighted_outputs(network, params, seen.pop(0), known, weight))
         for where, output in zip(batch, outputs, strict=False):
             blended[where] += output
             total[where] += weight
-        done += len(batch)
-        progress(done / len(patches))
-    seen = total > 0
-    blended /= np.where(seen, total, 1.0)[..., None]
-    blended[..., 0] += ~seen
+    covered = total > 0
+    blended /= np.where(covered, total, 1.0)[..., None]
+    blended[..., 0] += ~covered
     blended = blended[tuple(slice(n) for n in image.shape)]
     return Prediction(
         blended[..., : network.num_classes],
@@ -129,8 +125,9 @@ def _predict(
     )
 
 
-def _evidence(k_space: native.OnGrid, whole, batch, patch, batch_size: int) -> Evidence:
+def _evidence(k_space: native.OnGrid, scan_spectrum, batch, patch, batch_size: int) -> Evidence:
     """Of the patches of a batch."""
+    whole = np.concatenate([k_space.scan, scan_spectrum])
     cells = max(patch) // CELL
     slices = np.zeros((batch_size, 3, cells, native.SLICE_SIZE), np.float32)
     for i, where in enumerate(batch):
@@ -145,15 +142,16 @@ def _evidence(k_space: native.OnGrid, whole, batch, patch, batch_size: int) -> E
     )
 
 
+_look = jax.jit(look, static_argnums=0)
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def _weighted_outputs(
-    network: UNet,
-    params: Any,
-    images: jax.Array,
-    of_scan: tuple[jax.Array, ...],
-    weight: jax.Array,
+    network: UNet, params: Any, seen: Seen, of_scan: tuple[Any, ...], weight: jax.Array
 ) -> jax.Array:
-    logits, log_variance = network.apply(params, images, *of_scan)
+    logits, log_variance = seen.logits, seen.log_variance
+    if network.level_head:
+        logits, log_variance = conclude(heads_of(network, params), seen, *of_scan)
     total = uncertainty.total_variance(log_variance)
     probabilities = uncertainty.scaled_softmax(logits, total)
     entropy = uncertainty.entropy(jax.nn.softmax(logits, axis=-1))[..., None]
@@ -162,39 +160,52 @@ def _weighted_outputs(
     return weight[..., None] * outputs
 
 
-_patch_levels = jax.jit(patch_levels, static_argnums=0)
-
-
 def patches_in(wanted: np.ndarray, patch: Sequence[int], overlap: float) -> list[tuple[slice, ...]]:
-    """Where the patches lie that touch what is wanted."""
-    starts = [_starts(n, w, overlap) for n, w in zip(wanted.shape, patch, strict=True)]
+    """Patches that cover what is wanted: slabs across z, rows in a slab along y, patches in a row.
+
+    Each slab and row is no longer than what is wanted there, which spares four patches in ten of a
+    head, and most of those that hold little but air, whose instance norm is another one.
+
+    Args:
+      wanted: `(X, Y, Z)` bool, no axis shorter than the patch.
+      patch: voxels along x, y and z.
+      overlap: share of a patch's edge that its neighbour in the row covers at least, in [0, 1).
+    """
     return [
-        where
-        for corner in itertools.product(*starts)
-        if wanted[where := tuple(slice(c, c + w) for c, w in zip(corner, patch, strict=True))].any()
+        (along_x, along_y, along_z)
+        for along_z in _cover(wanted, 2, patch, overlap)
+        for along_y in _cover(wanted[:, :, along_z], 1, patch, overlap)
+        for along_x in _cover(wanted[:, along_y, along_z], 0, patch, overlap)
     ]
 
 
-def _batches(
-    image: np.ndarray,
-    patches: list[tuple[slice, ...]],
-    patch: Sequence[int],
-    batch_size: int,
-) -> Iterator[tuple[list[tuple[slice, ...]], np.ndarray]]:
-    """Patches, `batch_size` at a time, and what is in them; the last batch is filled with zeros."""
-    for first in range(0, len(patches), batch_size):
-        batch = patches[first : first + batch_size]
-        inputs = np.zeros((batch_size, *patch, 1), np.float32)
-        for i, where in enumerate(batch):
-            inputs[i, ..., 0] = image[where]
-        yield batch, inputs
-
-
-def _starts(size: int, patch: int, overlap: float) -> np.ndarray:
-    """First voxels of evenly spread patches that overlap at least so much."""
+def _cover(
+    wanted: np.ndarray, axis: int, patches: Sequence[int], overlap: float
+) -> Iterator[slice]:
+    """Evenly spread pieces along an axis that overlap at least so much."""
+    patch, size = patches[axis], wanted.shape[axis]
+    there = np.asarray(wanted.any(axis=tuple({0, 1, 2} - {axis})))
+    places = np.flatnonzero(there)
+    if not places.size:
+        return
+    first, last = int(places[0]), max(int(places[-1]) + 1 - patch, int(places[0]))
     stride = max(int(patch * (1 - overlap)), 1)
-    number = -(-(size - patch) // stride) + 1
-    return np.rint(np.linspace(0, size - patch, number)).astype(int)
+    number = -(-(last - first) // stride) + 1
+    starts = np.linspace(first, last, number)
+    if number == 1:  # centred on what is wanted
+        starts -= (patch - (places[-1] + 1 - places[0])) // 2
+    starts = np.clip(np.rint(starts).astype(int), 0, size - patch)
+    for start in starts.tolist():
+        if there[start : start + patch].any():
+            yield slice(start, start + patch)
+
+
+def _inside(image: np.ndarray, batch, patch: Sequence[int], batch_size: int) -> np.ndarray:
+    """What is in the patches of a batch, `(batch_size, *patch, 1)`; filled with zeros."""
+    inputs = np.zeros((batch_size, *patch, 1), np.float32)
+    for i, where in enumerate(batch):
+        inputs[i, ..., 0] = image[where]
+    return inputs
 
 
 def _gaussian(patch: Sequence[int]) -> np.ndarray:
