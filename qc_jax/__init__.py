@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from qc_jax.models import Model, load_model
     from qc_jax.scoring import ScanScore, score
 
-__version__ = "0.12.0"
+__version__ = "0.13.0"
 __all__ = [
     "Model",
     "ScanScore",
