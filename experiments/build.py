@@ -215,16 +215,30 @@ def fresh_state(config: Config, stage: Stage, task=None) -> training.TrainState:
     return training.init_state(params, plateau.adam(config.learning_rate, config.plateau))
 
 
-def step_of(config: Config, stage: Stage, mesh, sources: tuple[Source, ...] | None = None):
-    """The compiled training step of a stage, `(state, key, batch, Fixed) -> (state, metrics)`; with
-    `sources`, one that serves all stages which see one of them, see `Fixed.allowed`."""
-    shown = stage.sources if sources is None else sources
+def step_of(config: Config, stage: Stage, mesh):
+    """The compiled training step of the stages of a group, which differ in `Fixed.allowed` alone:
+    `(state, key, batch, Fixed) -> (state, metrics)`."""
     return training.train_step(
         mesh,
-        _sampling(config, shown, with_teachers=stage.group == "student"),
+        _sampling(config, _shown(config, stage), with_teachers=stage.group == "student"),
         _loss(config, stage),
         plateau.adam(config.learning_rate, config.plateau),
     )
+
+
+def fixed_for(
+    config: Config, stage: Stage, frozen: training.Frozen, subjects: Sequence[data.Subject]
+) -> Fixed:
+    """What the steps of a stage are given."""
+    shown = _shown(config, stage)
+    allowed = jnp.asarray([source in stage.sources for source in shown])
+    heads = data.stacked_fractions(subjects)
+    return Fixed(frozen, heads, allowed if shown != stage.sources else None)
+
+
+def _shown(config: Config, stage: Stage) -> tuple[Source, ...]:
+    """The sources in the program of a stage: teachers share one, with those of all of them."""
+    return chosen_sources(config) if stage.group == "teachers" else stage.sources
 
 
 def _sampling(config: Config, sources: tuple[Source, ...], with_teachers: bool):

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from rich.console import Console
 
 from experiments import build, bundle, run_folder, time_box, train
@@ -125,9 +124,8 @@ def _train(
                 console,
                 stop,
                 programs[stage.group],
-                _allowed(stage, sources),
                 time_box.every(SAVE_EVERY),
-            )
+            ).params
         params[stage.name] = found
         path = train.weights_of(folder, stage)
         if not path.with_suffix(".json").exists():
@@ -145,8 +143,7 @@ def _program(
 ) -> tuple[Callable, Config]:
     """The compiled step of a group of stages, and the configuration with its number of steps."""
     stages = [stage for stage in build.stages(config) if stage.group == group]
-    sources = setting.sources if group == "teachers" else stages[0].sources
-    step_function = build.step_of(config, stages[0], training.data_mesh(), sources)
+    step_function = build.step_of(config, stages[0], training.data_mesh())
     setting.console.print(f"{group}: compiling")
     seconds, speed = _time(step_function, config, stages, frozen, setting)
     path = setting.folder / "recipe.json"
@@ -183,8 +180,7 @@ def _time(
     state = jax.device_put(state, training.replicated(mesh))
     key = jax.device_put(build.stage_key(config, first.name), training.replicated(mesh))
     batches = data.batches(setting.subjects, config.batch_size * mesh.size, config.seed)
-    heads = jax.device_put(data.stacked_fractions(setting.subjects), training.replicated(mesh))
-    turns = [build.Fixed(frozen, heads, _allowed(stage, setting.sources)) for stage in stages]
+    turns = [build.fixed_for(config, stage, frozen, setting.subjects) for stage in stages]
     turns = jax.device_put(turns, training.replicated(mesh))
     begun, compiled = time.monotonic(), math.inf
     for step in range(1 + TIMED_STEPS):
@@ -196,10 +192,3 @@ def _time(
             compiled = time.monotonic()
         setting.stop.check()
     return compiled - begun, TIMED_STEPS / (time.monotonic() - compiled)
-
-
-def _allowed(stage: Stage, sources: tuple[Source, ...]) -> jax.Array | None:
-    """Which sources a teacher sees, whose program is that of all teachers."""
-    if stage.group != "teachers":
-        return None
-    return jnp.asarray([source in stage.sources for source in sources])

@@ -3,7 +3,7 @@
 import contextlib
 import importlib.metadata
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from rich.table import Table
 from experiments import build, hosts, machine, results, run_folder, train
 from experiments.presets import Config, Until
 from experiments.signals import Stop
-from qc_jax import data, files
+from qc_jax import data, files, training
 from qc_jax.data import cache
 from qc_jax.errors import ConfigError
 
@@ -78,37 +78,41 @@ def _run_stages(
     part = _parts(config, folder, subjects)
     console.print("subjects: " + ", ".join(f"{len(v)} {k}" for k, v in part.items()))
     params: dict[str, Any] = {}
-    worked = False
+    programs: dict[str, Callable] = {}
+    took: dict[str, dict[str, float]] = {}
     for stage in build.stages(config):
         if stage.group not in _UP_TO.get(last, (stage.group,)):
             continue
         frozen = train.frozen_for(stage, params)
         params[stage.name] = train.load_params(config, folder, stage, frozen)
         if params[stage.name] is None and frozen is not None and last != "evaluate":
-            begun = time.monotonic()
-            params[stage.name] = train.train_stage(
-                config, folder, stage, part["train"], frozen, console, stop
+            if stage.group not in programs:
+                programs[stage.group] = build.step_of(config, stage, training.data_mesh())
+            trained = train.train_stage(
+                config, folder, stage, part["train"], frozen, console, stop, programs[stage.group]
             )
-            console.print(f"{stage.name} trained in {time.monotonic() - begun:.0f} s")
+            params[stage.name] = trained.params
+            took[stage.name] = {"compiling": trained.compiling, "steps": trained.stepping}
         if hosts.any_of(stop.requested):
             stop.end()
         if params[stage.name] is None or jax.process_count() > 1:
             continue
         if last == "evaluate" or not results.of_stage(run_folder.read_summary(folder), stage):
-            worked = True
+            begun = time.monotonic()
             results.evaluate_stage(
                 config, folder, stage, params[stage.name], part["validation"], console, stop
             )
+            took.setdefault(stage.name, {})["evaluation"] = time.monotonic() - begun
     if not any(p is not None for p in params.values()):
         raise ConfigError(
             f"{folder} holds no trained network; train one with --stage=task, teachers or all"
         )
     if jax.process_count() > 1:
         return
-    if not worked:
+    if not took:
         console.print("finished before, with this very configuration: nothing to do")
     else:
-        _add_facts(folder, time.monotonic() - started)
+        _add_facts(folder, time.monotonic() - started, took)
 
 
 def _parts(
@@ -134,10 +138,14 @@ def _parts(
     }
 
 
-def _add_facts(folder: Path, seconds: float) -> None:
-    """Adds to the summary how long it took, on what, with which versions."""
+def _add_facts(folder: Path, seconds: float, took: Mapping[str, Mapping[str, float]]) -> None:
+    """Adds to the summary how long it took, in all and each stage, on what, with which versions."""
     summary = run_folder.read_summary(folder)
     summary["seconds"] = summary.get("seconds", 0.0) + seconds
+    of_stages = summary.setdefault("seconds_of_stages", {})
+    for name, parts in took.items():
+        before = of_stages.setdefault(name, {})
+        before.update({part: before.get(part, 0.0) + value for part, value in parts.items()})
     summary["device"] = machine.device()
     summary["versions"] = {
         name: importlib.metadata.version(name) for name in ("qc_jax", "jax", "flax", "optax")
@@ -156,6 +164,8 @@ def _print_table(summary: Mapping[str, Any], console: Console) -> None:
         numbers = (entry["dice"], entry["auc"], entry["severity_spearman"])
         table.add_row(f"teacher {name}", *(f"{n:.3f}" for n in numbers))
     console.print(table)
+    if "seconds_of_stages" in summary:
+        console.print(_table_of_seconds(summary["seconds_of_stages"]))
     if "student" in summary:
         matrix = summary["student"]["auc"]
         columns = list(next(iter(matrix.values())))
@@ -166,3 +176,14 @@ def _print_table(summary: Mapping[str, Any], console: Console) -> None:
         for row, values in matrix.items():
             table.add_row(row, *(f"{values[name]:.2f}" for name in columns))
         console.print(table)
+
+
+def _table_of_seconds(of_stages: Mapping[str, Mapping[str, float]]) -> Table:
+    """What each stage took, where it was not stopped."""
+    table = Table(title="Seconds of each stage; compiling ends with the first step")
+    columns = ("compiling", "steps", "evaluation")
+    for column in ("network", *columns):
+        table.add_column(column)
+    for name, parts in of_stages.items():
+        table.add_row(name, *(f"{parts[c]:.0f}" if c in parts else "" for c in columns))
+    return table

@@ -1,10 +1,11 @@
 """Trains the network of one stage: data, network, frozen networks, step, checkpoint, loop."""
 
 import hashlib
+import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -81,6 +82,19 @@ def load_params(config: Config, folder: Path, stage: Stage, frozen: training.Fro
     return _on_this_process(state.params)
 
 
+class Trained(NamedTuple):
+    """What comes out of the training of a stage.
+
+    Attributes:
+      params: of the network.
+      compiling, stepping: seconds to the end of the first step of this call, and of all others.
+    """
+
+    params: Any
+    compiling: float
+    stepping: float
+
+
 def train_stage(
     config: Config,
     folder: Path,
@@ -89,11 +103,10 @@ def train_stage(
     frozen: training.Frozen,
     console: Console,
     stop: Stop,
-    step_function: Callable | None = None,
-    allowed: jax.Array | None = None,
+    step_function: Callable,
     save_at: Callable[[int], bool] | None = None,
-):
-    """Trains from the last checkpoint, or from the start, to the end; returns the parameters.
+) -> Trained:
+    """Trains from the last checkpoint, or from the start, to the end.
 
     Args:
       config: of the run.
@@ -103,8 +116,7 @@ def train_stage(
       frozen: networks that it learns from.
       console: for the progress line.
       stop: asked after every step.
-      step_function: see `build.step_of`, where it is compiled already.
-      allowed: see `build.Fixed`.
+      step_function: see `build.step_of`.
       save_at: whether to save a checkpoint at a step; by default `config.checkpoint_every`.
 
     Raises:
@@ -114,20 +126,20 @@ def train_stage(
       OutputError: a checkpoint cannot be written.
     """
     mesh = training.data_mesh()
-    if step_function is None:
-        step_function = build.step_of(config, stage, mesh)
-    heads = data.stacked_fractions(subjects)
-    fixed = jax.device_put(build.Fixed(frozen, heads, allowed), training.replicated(mesh))
+    compiled = begun = time.monotonic()
+    fixed = jax.device_put(
+        build.fixed_for(config, stage, frozen, subjects), training.replicated(mesh)
+    )
     save_at = save_at or _every(config.checkpoint_every)
     state, key = _fresh(config, stage, frozen, mesh)
     iterator = _batches(config, stage, subjects, mesh)
     manager = checkpoints.open_manager(folder / stage.name)
-    restored = checkpoints.restore(manager, state)
     learnt_from = digest(frozen)
+    restored = checkpoints.restore(manager, state)
     if restored is not None:
-        state, saved = restored
-        _check_learnt_from(folder / stage.name, saved, frozen)
-        iterator.set_state(saved["iterator"])
+        state, position = restored
+        _check_learnt_from(folder / stage.name, position, frozen)
+        iterator.set_state(position["iterator"])
     first, several = int(state.step), jax.process_count() > 1
     with manager, open_log(config, folder, stage, first, console) as log:
         # While the first step is compiled nothing can be lost, but by the other processes.
@@ -140,9 +152,9 @@ def train_stage(
             # From here on the step is done.
             skipped = int(optax.tree.get(state.optimiser, "notfinite_count"))
             stop.at_stake = True
+            compiled = time.monotonic() if step == first + 1 else compiled
             if skipped:
-                names = {subjects[i].name for i in batch["subject"]}
-                _say_skipped(stage.name, step, skipped, ", ".join(sorted(names)), log)
+                _say_skipped(stage.name, step, skipped, batch, subjects, log)
             if step % config.log_every == 0 or step == stage.steps:
                 log.write(step, {metric: float(value) for metric, value in metrics.items()})
             stopped = hosts.any_of(stop.requested)
@@ -152,7 +164,8 @@ def train_stage(
                 stop.at_stake = several
             if stopped:
                 stop.end()
-    return _on_this_process(state.params)
+    params = _on_this_process(state.params)
+    return Trained(params, compiled - begun, time.monotonic() - compiled)
 
 
 def _every(number: int) -> Callable[[int], bool]:
@@ -177,8 +190,16 @@ def _batches(config: Config, stage: Stage, subjects: Sequence[data.Subject], mes
     return data.batches(subjects, config.batch_size * mesh.size // parts, seed, part, parts)
 
 
-def _say_skipped(name: str, step: int, skipped: int, scans: str, log: Log) -> None:
+def _say_skipped(
+    name: str,
+    step: int,
+    skipped: int,
+    batch: Mapping[str, Any],
+    subjects: Sequence[data.Subject],
+    log: Log,
+) -> None:
     """Raises DivergedError where it is one too many in a row."""
+    scans = ", ".join(sorted({subjects[i].name for i in batch["subject"]}))
     log.say(f"no finite loss at step {step} ({scans}): skipped")
     if skipped == SKIPPED_IN_A_ROW:
         raise DivergedError(

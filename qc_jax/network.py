@@ -206,7 +206,8 @@ def look(network: UNet, params: Any, image: Float[Array, "B X Y Z 1"]) -> Seen:
 
     Under `jax.jit` what is not asked for costs nothing.
     """
-    _, found = network.apply(params, image, mutable=["intermediates"])
+    without_heads = network.clone(level_head=False)  # which are slow to trace
+    _, found = without_heads.apply(params, image, mutable=["intermediates"])
     return found["intermediates"]["seen"][0]
 
 

@@ -98,6 +98,7 @@ def lines_of(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_a_stopped_recipe_goes_on(stopped_and_finished):
     folder, codes, between, _ = stopped_and_finished
     assert codes == [75, 0]
@@ -117,6 +118,7 @@ def test_a_stopped_recipe_goes_on(stopped_and_finished):
         assert not (folder / "run" / stage).exists()
 
 
+@pytest.mark.slow
 def test_the_steps_are_the_share_of_the_time(stopped_and_finished):
     folder, _, plan, _ = stopped_and_finished
     left = 100 * 60 * (1 - time_box.KEPT_BACK)
@@ -131,12 +133,14 @@ def test_the_steps_are_the_share_of_the_time(stopped_and_finished):
     np.testing.assert_allclose(rates, 2e-3 * (1 - np.arange(steps) / steps) ** 0.9, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_each_group_of_stages_is_compiled_once(stopped_and_finished):
     _, _, _, compiled = stopped_and_finished
     steps = [m for m in compiled if "Finished XLA compilation" in m and "device_step" in m]
     assert len(steps) == 3
 
 
+@pytest.mark.slow
 def test_what_leaves_the_machine_is_small_and_whole(stopped_and_finished, tmp_path, monkeypatch):
     # A student of eight steps is nothing to calibrate.
     monkeypatch.setattr(calibration, "fit", lambda scans, sources: {})
@@ -191,6 +195,7 @@ def test_only_the_last_checkpoint_is_taken_along(tmp_path):
     assert found == {"teachers/blur/10/state"}
 
 
+@pytest.mark.slow
 def test_another_configuration_is_refused(stopped_and_finished, capsys):
     folder = stopped_and_finished[0]
     assert recipe.main([f"--run-dir={folder / 'run'}", *TINY, "--learning-rate=1e-4"]) == 2

@@ -32,6 +32,7 @@ def test_heads_come_back_in_their_turns_rounded_to_twelve_bits(heads, tmp_path):
     np.testing.assert_allclose(scan.image / 4095 * largest, heads[1].image, atol=largest / 8000)
 
 
+@pytest.mark.slow
 def test_processes_make_the_draws_of_one(head, tmp_path):  # noqa: F811
     seen = []
     scanning.make([head], DESCRIPTION, 1, tmp_path, 2, 2, seen.append)

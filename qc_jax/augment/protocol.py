@@ -187,12 +187,7 @@ def draw_protocol(
     axes = Axes(*_WHOLE_AXES[rng.choice(5, p=(0.35, 0.25, 0.15, 0.15, 0.1))])
     if slices:
         axes = Axes(*((1, 0, 2), (0, 1, 2), (2, 1, 0))[rng.choice(3, p=(0.6, 0.2, 0.2))])
-    edge = rng.choice([1.0, rng.uniform(0.7, 1.4)])
-    sizes = np.full(3, max(edge, finest))
-    if rng.random() < 0.4:  # the other axes as they are, one coarser
-        sizes[rng.integers(3)] = max(rng.uniform(1.0, 1.4), finest)
-    if slices:
-        sizes[axes.partition] = rng.uniform(2.0, 6.0)
+    sizes = _draw_voxel_size(rng, axes, slices, finest)
     extent = np.maximum(high - low, 16 * sizes)
     margin = rng.uniform(1.02, 1.25, 3)
     if rng.random() < 0.35 and sizes.min() > 0.95:
@@ -205,11 +200,7 @@ def draw_protocol(
     field_of_view = matrix * sizes
     spare = (field_of_view - (high - low)) / 2
     centre = (low + high) / 2 + rng.uniform(-0.5, 0.5, 3) * np.maximum(spare, 0.0)
-    filling = np.ones(3)
-    if rng.random() < 0.35:
-        filling[:] = rng.choice([4 / 3, 1.5, 2.0])
-        if slices or rng.random() < 0.6:  # in the plane only
-            filling[axes.partition] = 1.0
+    filling = _draw_zero_filling(rng, axes, slices)
     volume = not slices
     coils = int(rng.choice([1, 2, 4], p=(0.6, 0.2, 0.2)))
     return Protocol(
@@ -229,6 +220,29 @@ def draw_protocol(
         snr_db=float(rng.uniform(18.0, 32.0)),
         largest=0 if rng.random() < 0.2 else int(rng.integers(200, 4096)),
     )
+
+
+def _draw_voxel_size(
+    rng: np.random.Generator, axes: Axes, slices: bool, finest: float
+) -> np.ndarray:
+    """`(3,)` mm, see `draw_protocol`."""
+    edge = rng.choice([1.0, rng.uniform(0.7, 1.4)])
+    sizes = np.full(3, max(edge, finest))
+    if rng.random() < 0.4:  # the other axes as they are, one coarser
+        sizes[rng.integers(3)] = max(rng.uniform(1.0, 1.4), finest)
+    if slices:
+        sizes[axes.partition] = rng.uniform(2.0, 6.0)
+    return sizes
+
+
+def _draw_zero_filling(rng: np.random.Generator, axes: Axes, slices: bool) -> np.ndarray:
+    """`(3,)`, how many times as many voxels as were acquired."""
+    filling = np.ones(3)
+    if rng.random() < 0.35:
+        filling[:] = rng.choice([4 / 3, 1.5, 2.0])
+        if slices or rng.random() < 0.6:  # in the plane only
+            filling[axes.partition] = 1.0
+    return filling
 
 
 def as_stored(shape: Sequence[int], voxel_size: Triple, axes: Axes) -> Protocol:
