@@ -88,7 +88,7 @@ def _torch_step(model, peer, image, labels):
 def convolutions(quick: bool) -> Iterator[Record]:
     """Forward, gradient for the input and gradient for the kernel of each convolution apart."""
     batch, edge, features, depth = _NETWORKS[0 if quick else 1]
-    for size, channels, width in sorted(set(_layers(edge, features, depth)), reverse=True):
+    for size, channels, width in sorted(set(layers(edge, features, depth)), reverse=True):
         x = jax.random.normal(jax.random.key(0), (batch, size, size, size, channels))
         kernel = jax.random.normal(jax.random.key(1), (3, 3, 3, channels, width)) / 10
         forward = jax.jit(conv.conv3d)
@@ -143,10 +143,10 @@ def _torch_backward(
 
 def convolution_flops(batch: int, edge: int, features: int, depth: int) -> int:
     """Multiplications and additions of the 3x3x3 convolutions, forward."""
-    return sum(54 * batch * size**3 * i * o for size, i, o in _layers(edge, features, depth))
+    return sum(54 * batch * size**3 * i * o for size, i, o in layers(edge, features, depth))
 
 
-def _layers(edge: int, features: int, depth: int) -> list[tuple[int, int, int]]:
+def layers(edge: int, features: int, depth: int) -> list[tuple[int, int, int]]:
     """Edge, input and output channels of every convolution; a decoder's first has two inputs."""
     width = [features * 2**level for level in range(depth)]
     layers, channels = [], 1
