@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import fft, ndimage
 
+from qc_jax.power import Power, power_of, squared_k_space
 from qc_jax.spectrum import BANDS, BINS, ECHO_FREQUENCIES, FLOOR, SHELLS
 
 _BLOCK = 4.0
@@ -46,7 +47,7 @@ class Native(NamedTuple):
     slices: tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def describe(image: np.ndarray, voxel_size: Sequence[float]) -> Native:
+def describe(image: np.ndarray, voxel_size: Sequence[float], power: Power | None = None) -> Native:
     """Describes a scan on its own grid.
 
     Power is that of each frequency over the number of voxels, in units of the head's intensity
@@ -55,14 +56,19 @@ def describe(image: np.ndarray, voxel_size: Sequence[float]) -> Native:
     Args:
       image: `(X, Y, Z)`, not negative, in any unit.
       voxel_size: `(3,)` mm.
+      power: of this scan, where it is known already.
     """
     image = np.asarray(image, np.float32)
+    power = power_of(image) if power is None else power
     overview = _overview(image, voxel_size)
     image = image / np.float32(overview.level)
+    scale = np.float32((power.unit / overview.level) ** 2)
     with ThreadPoolExecutor() as threads:  # numpy and scipy let others work meanwhile
-        spectrum = threads.submit(_spectrum, image, voxel_size)
+        spectrum = threads.submit(_spectrum, image, voxel_size, scale * power.whole)
         of_axes = threads.map(functools.partial(_of_axis, image, overview), range(3))
-        slices = threads.map(functools.partial(_slices, image, overview), range(3))
+        slices = threads.map(
+            functools.partial(_slices, image, overview, power.slices, scale), range(3)
+        )
         noise = threads.submit(_noise, image)
     scan, spectra = spectrum.result()
     outside = overview.outside
@@ -196,7 +202,7 @@ def _noise(image: np.ndarray) -> float:
 
 
 def _spectrum(
-    image: np.ndarray, voxel_size: Sequence[float]
+    image: np.ndarray, voxel_size: Sequence[float], plain: np.ndarray
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Level, peak and flatness of each shell, and profiles, ripples and echoes along the axes."""
     shape = image.shape
@@ -207,7 +213,7 @@ def _spectrum(
     for axis, taper in enumerate(tapers):
         tapered = tapered * np.expand_dims(taper, [a for a in range(3) if a != axis])
     scale = np.prod([np.square(t).sum() for t in tapers])
-    power = _power(tapered) / np.float32(scale)
+    power = squared_k_space(tapered) / np.float32(scale)
 
     x, y, z = frequencies
     radius = np.sqrt((x**2)[:, None, None] + (y**2)[:, None] + z**2).astype(np.float32)
@@ -224,7 +230,6 @@ def _spectrum(
         peak = np.log(inside.max(initial=0.0) + FLOOR)
         scan += [(level + 5.0) / 3.0, peak - level - 3.0, level - geometric[s] - 1.0]
 
-    plain = _power(image - image.mean()) / np.float32(image.size)
     log_plain = np.log(plain + FLOOR) * counts
     low, high = ECHO_FREQUENCIES
     middle = plain * (counts * ((radius > low) & (radius <= high)))
@@ -247,11 +252,6 @@ def _spectrum(
             )
         )
     return np.array(scan), along
-
-
-def _power(image: np.ndarray) -> np.ndarray:
-    k_space = fft.rfftn(image, workers=-1)
-    return np.square(k_space.real) + np.square(k_space.imag)
 
 
 def _one_sided(lines: np.ndarray, size: int) -> np.ndarray:
@@ -317,15 +317,17 @@ def _of_axis(image: np.ndarray, overview: _Overview, axis: int) -> np.ndarray:
 # -- Slice by slice --------------------------------------------------------------------------------
 
 
-def _slices(image: np.ndarray, overview: _Overview, axis: int) -> np.ndarray:
+def _slices(
+    image: np.ndarray,
+    overview: _Overview,
+    powers: Sequence[np.ndarray],
+    scale: np.float32,
+    axis: int,
+) -> np.ndarray:
     """Of each slice across an axis: its own k-space, air and head, and the same less the median."""
     stack = np.moveaxis(image, axis, 0)
     number, *shape = stack.shape
-    tapers = [np.hanning(n + 2)[1:-1].astype(np.float32) for n in shape]
-    window = tapers[0][:, None] * tapers[1]
-    k_space = fft.rfft2(stack * window, axes=(1, 2), workers=-1)
-    power = np.square(k_space.real) + np.square(k_space.imag)
-    power = power.reshape(number, -1) / np.float32(np.square(window).sum())
+    power = scale * powers[axis].reshape(number, -1)
     first, second = 2 * np.abs(fft.fftfreq(shape[0])), 2 * fft.rfftfreq(shape[1])
     radius = np.sqrt((first**2)[:, None] + second**2)
     counts = np.where((second == 0) | (second == 1), 1.0, 2.0)

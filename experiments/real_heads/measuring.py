@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import nibabel as nib
 import numpy as np
 
 import qc_jax
@@ -16,9 +17,9 @@ from experiments.real_heads.heads import Head
 from experiments.real_heads.plan import Version
 from experiments.trials import Trial, trial_of
 from qc_jax.models import Model
-from qc_jax.scoring import calibration
+from qc_jax.scoring import calibration, kspace
 from qc_jax.scoring.answer import CLEAN
-from qc_jax.scoring.conform import Conformed, conform, to_grid
+from qc_jax.scoring.conform import Conformed, conform, from_zero, to_grid
 from qc_jax.scoring.copies import Copy
 from qc_jax.scoring.scan import Measurement, measure, signs
 from qc_jax.scoring.scores import dice, threshold
@@ -206,7 +207,8 @@ def _seen(
     if made.region is not None:
         channel = 1 + model.description.sources.index(version.cause)
         areas = _areas(scored, made.region, made.affine, channel)
-    seen = signs(*scored)
+    k_space = kspace.look(from_zero(scored.image), nib.affines.voxel_sizes(scored.affine))
+    seen = signs(*scored, k_space)
     reached = None if head.grey_matter is None else dice(found, head.grey_matter)
     trial = trial_of(scored.measurement, of_clean.measurement, reached, dice(found, reference))
     return Seen(

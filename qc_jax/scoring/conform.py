@@ -12,6 +12,7 @@ import numpy as np
 
 from qc_jax import augment, native
 from qc_jax.data import grid
+from qc_jax.power import Power
 from qc_jax.scoring.scores import head_mask
 from qc_jax.source_head import CELL
 
@@ -39,7 +40,11 @@ class Conformed:
 
 
 def conform(
-    data: np.ndarray, affine: np.ndarray, voxel_size: float, field_of_view: Sequence[int]
+    data: np.ndarray,
+    affine: np.ndarray,
+    voxel_size: float,
+    field_of_view: Sequence[int],
+    power: Power | None = None,
 ) -> Conformed:
     """Brings a scan to the grid and scale of a model.
 
@@ -48,10 +53,11 @@ def conform(
       affine: `(4, 4)`, voxels to mm.
       voxel_size: of the grid, in mm.
       field_of_view: voxels of the grid.
+      power: of its k-space, from 0 on, where that is known already.
     """
     data = from_zero(np.asarray(data, np.float32))
     box_centre = centre_of_box(data, affine, voxel_size, field_of_view)
-    return conform_to(data, affine, voxel_size, field_of_view, box_centre)
+    return conform_to(data, affine, voxel_size, field_of_view, box_centre, power)
 
 
 def conform_to(
@@ -60,13 +66,14 @@ def conform_to(
     voxel_size: float,
     field_of_view: Sequence[int],
     box_centre: np.ndarray,
+    power: Power | None = None,
 ) -> Conformed:
     """As `conform`, of data `from_zero`, to a box whose middle, `(3,)` mm, is known."""
     image = grid.resample(data, affine, voxel_size, field_of_view, box_centre)
     mask = head_mask(image, voxel_size)
     grid_affine = np.diag([voxel_size] * 3 + [1.0])
     grid_affine[:3, 3] = box_centre - voxel_size * (np.asarray(field_of_view) - 1) / 2
-    found = native.describe(data, np.linalg.norm(affine[:3, :3], axis=0))
+    found = native.describe(data, np.linalg.norm(affine[:3, :3], axis=0), power)
     k_space = native.on_grid(found, affine, grid_affine, image.shape, CELL)
     return Conformed(np.asarray(augment.normalise(image)), mask, grid_affine, k_space)
 

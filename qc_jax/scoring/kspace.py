@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import fft
 
+from qc_jax.power import Power, power_of
 from qc_jax.scoring import spikes
 from qc_jax.scoring.copies import AXES
 
@@ -67,18 +68,20 @@ class Evidence(NamedTuple):
     noise: float | None
 
 
-def look(data: np.ndarray, voxel_size: Sequence[float]) -> Evidence:
+def look(data: np.ndarray, voxel_size: Sequence[float], of_scan: Power | None = None) -> Evidence:
     """Looks at the k-space of a scan.
 
     Args:
       data: `(X, Y, Z)`, not negative, on the scan's own grid.
       voxel_size: `(3,)` mm.
+      of_scan: its power, where that is known already.
     """
     image = np.asarray(data, np.float32)
-    image = image / max(np.mean(image[image > image.mean()], dtype=np.float64), _FLOOR)
-    samples = fft.rfftn(image - image.mean(), workers=-1)
-    power = (np.square(samples.real) + np.square(samples.imag)) / np.float32(image.size)
-    del samples
+    of_scan = power_of(image) if of_scan is None else of_scan
+    bright = max(np.mean(image[image > image.mean()], dtype=np.float64), _FLOOR)
+    image = image / bright
+    unit = (of_scan.unit / bright) ** 2
+    power = of_scan.whole * np.float32(unit)
     nyquist = tuple(0.5 / float(size) for size in voxel_size)
     frequencies = [
         make(n, size)
@@ -91,7 +94,7 @@ def look(data: np.ndarray, voxel_size: Sequence[float]) -> Evidence:
     edges = tuple(_edges(logarithm, frequencies))
     scale = 2 * np.sqrt(image.size) / max(np.count_nonzero(image > spikes.HEAD), 1)
     found = [*spikes.find_spikes(power, frequencies, scale)]
-    in_slices = spikes.find_in_slices(image, voxel_size)
+    in_slices = spikes.find_in_slices(image, voxel_size, of_scan.slices, unit)
     if in_slices is not None and (in_slices.slices or not found):
         found.insert(0, in_slices)
     return Evidence(

@@ -12,6 +12,7 @@ import numpy as np
 from qc_jax import augment, native, uncertainty
 from qc_jax.data import geometry, grid, values
 from qc_jax.models import Model, load_model
+from qc_jax.power import power_of
 from qc_jax.scoring import calibration, copies, doubts, kspace, scores
 from qc_jax.scoring.conform import Conformed, conform, from_zero, to_grid
 from qc_jax.scoring.sliding import Prediction, predict
@@ -158,12 +159,15 @@ def score(
     model = load_model() if model is None else model
     data, affine, doubtful = prepare(image)
     description = model.description
-    conformed = conform(data, affine, description.voxel_size, description.field_of_view)
+    power = power_of(from_zero(data))
+    conformed = conform(data, affine, description.voxel_size, description.field_of_view, power)
+    k_space = kspace.look(from_zero(data), nib.affines.voxel_sizes(affine), power)
+    del power  # several times as large as the scan
     found = measure(model, conformed, progress=progress)
 
     names = ("task", *description.sources)
     known = model.calibration
-    seen = signs(data, affine, conformed, found)
+    seen = signs(data, affine, conformed, found, k_space)
     return ScanScore(
         shape=image.shape[:3],
         affine=geometry.affine_in_mm(image),
@@ -228,7 +232,13 @@ def interpret(model: Model, found: Measurement, seen: Signs) -> calibration.Inte
     )
 
 
-def signs(data: np.ndarray, affine: np.ndarray, conformed: Conformed, found: Measurement) -> Signs:
+def signs(
+    data: np.ndarray,
+    affine: np.ndarray,
+    conformed: Conformed,
+    found: Measurement,
+    k_space: kspace.Evidence,
+) -> Signs:
     """Looks at a scan, on its own grid and on that of the model.
 
     Args:
@@ -236,14 +246,14 @@ def signs(data: np.ndarray, affine: np.ndarray, conformed: Conformed, found: Mea
       affine: `(4, 4)`, voxels of it to mm.
       conformed: the scan on the model's grid.
       found: of it.
+      k_space: of it.
     """
     own, sizes = from_zero(data), nib.affines.voxel_sizes(affine)
     voxel_size = float(nib.affines.voxel_sizes(conformed.affine)[0])
     with ThreadPoolExecutor() as threads:  # numpy and scipy let others work meanwhile
         copied = threads.submit(copies.find_copies, own, sizes)
-        k_space = threads.submit(kspace.look, own, sizes)
         doubtful = doubts.doubts(conformed.image, found.grey_matter, voxel_size, own, sizes)
-    return Signs(doubtful, copied.result(), k_space.result())
+    return Signs(doubtful, copied.result(), k_space)
 
 
 def on_grid(image: np.ndarray, voxel_size: float) -> Conformed:

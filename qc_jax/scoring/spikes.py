@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from scipy import fft, ndimage
 
+from qc_jax.power import hann
 from qc_jax.scoring.copies import AXES
 
 _FLOOR = 1e-12
@@ -117,12 +118,19 @@ def find_spikes(power: np.ndarray, frequencies: Sequence[np.ndarray], scale: flo
     return found
 
 
-def find_in_slices(image: np.ndarray, voxel_size: Sequence[float]) -> Spike | None:
+def find_in_slices(
+    image: np.ndarray,
+    voxel_size: Sequence[float],
+    powers: Sequence[np.ndarray],
+    unit: float,
+) -> Spike | None:
     """The spike of the slices across the axis along which they stand out most.
 
     Args:
       image: `(X, Y, Z)` float32, in units of the intensity of the head.
       voxel_size: `(3,)` mm.
+      powers: see `power.Power.slices`.
+      unit: that of power, in the square of the image's.
 
     Returns:
       The plainest of all slices, with `slices`; without them, where nearly all slices of the head
@@ -132,11 +140,14 @@ def find_in_slices(image: np.ndarray, voxel_size: Sequence[float]) -> Spike | No
     for axis in range(3):
         stack = np.moveaxis(image, axis, 0)
         sizes = np.delete(np.asarray(voxel_size, float), axis)
-        look = functools.partial(_look_at, sizes=sizes)
-        chunks = [stack[first : first + _CHUNK] for first in range(0, len(stack), _CHUNK)]
+        look = functools.partial(_look_at, sizes=sizes, unit=unit)
+        chunks, of_chunks = (
+            [whole[first : first + _CHUNK] for first in range(0, len(stack), _CHUNK)]
+            for whole in (stack, powers[axis])
+        )
         with ThreadPoolExecutor() as threads:  # numpy and scipy let others work meanwhile
             excess, alone, amplitude, frequency = map(
-                np.concatenate, zip(*threads.map(look, chunks), strict=True)
+                np.concatenate, zip(*threads.map(look, chunks, of_chunks), strict=True)
             )
         of_slices = np.count_nonzero(stack > _BRIGHT, axis=(1, 2))
         with_head = of_slices > 0.25 * of_slices.max()
@@ -156,14 +167,14 @@ def find_in_slices(image: np.ndarray, voxel_size: Sequence[float]) -> Spike | No
     return best
 
 
-def _look_at(stack: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, ...]:
+def _look_at(
+    stack: np.ndarray, power: np.ndarray, sizes: np.ndarray, unit: float
+) -> tuple[np.ndarray, ...]:
     """Of the sample that stands out most in each slice, `(n,)`: its power over the mean and over
     the highest of those around it, and the amplitude of its stripes; its frequency, `(n, 2)`."""
     number, *shape = stack.shape
-    tapers = [np.hanning(n + 2)[1:-1].astype(np.float32) for n in shape]
-    window = tapers[0][:, None] * tapers[1]
-    samples = fft.rfft2(stack * window, axes=(1, 2))
-    power = np.square(samples.real) + np.square(samples.imag)
+    window = hann(shape)
+    power = power * np.float32(unit * np.square(window).sum())
     first, second = fft.fftfreq(shape[0], sizes[0]), fft.rfftfreq(shape[1], sizes[1])
     near = np.hypot(first[:, None], second) < _LOWEST
     near |= _beside_zero(first)[:, None] & _beside_zero(second)
