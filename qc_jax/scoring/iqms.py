@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from qc_jax import files
-from qc_jax.data import nifti
 from qc_jax.errors import OutputError
 from qc_jax.scoring import ownership
 from qc_jax.scoring.record_fields import DECIDING, Record, Scored, scored_of
@@ -25,11 +24,7 @@ def check(folder: Path, output: Path, records: Sequence[Record]) -> None:
     if folder.resolve() == output.resolve():
         raise OutputError(f"{folder} holds the records; name another folder for the metrics")
     ownership.check_folder(folder)
-    for made in scored_of(records):
-        if any(map(nifti.is_nifti, (folder / made["folder"]).glob("*"))):
-            raise OutputError(
-                f"{folder / made['folder']} holds scans; name another folder for the metrics"
-            )
+    ownership.check_without_scans(folder, {made["folder"] for made in scored_of(records)})
     ownership.check_files((_path(folder, made), "iqms") for made in scored_of(records))
 
 
