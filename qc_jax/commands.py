@@ -55,7 +55,7 @@ class Score(_Common):
     scans: Annotated[
         tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="SCAN [SCAN ...]")
     ] = ()
-    """NIfTI, MGZ, MINC, Analyze or NRRD files, folders of them, or folders of DICOM files."""
+    """NIfTI, MGZ, MINC, Analyze or NRRD files, folders of them, or a folder or archive of DICOM."""
     output_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("qc_jax_output")
     """Folder for the outputs."""
 
