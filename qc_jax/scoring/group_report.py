@@ -189,6 +189,7 @@ def _plot(column: str, found: pl.DataFrame) -> dict[str, Any]:
     ]
     return {
         "column": column,
+        "title": _title(column),
         "number": len(values),
         "ticks": axis.labels(),
         "logarithmic": axis.logarithmic,
@@ -199,3 +200,11 @@ def _plot(column: str, found: pl.DataFrame) -> dict[str, Any]:
         "number_outlying": int(outlying.sum()),
         "outliers": [point["name"] for point in points if point["outlier"]],
     }
+
+
+def _title(column: str) -> str:
+    """Of a plot, in words."""
+    kind, _, source = column.partition("_")
+    if kind == "score":
+        return TITLES.get(source, source)
+    return {"predicted_dice": "predicted Dice", "grey_matter_volume_ml": "grey matter"}[column]
