@@ -247,7 +247,8 @@ def test_on_a_phone_letters_of_the_sides_are_readable(browser, group_page):
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     try:
         browser.get(group_page)
-        browser.get(browser.find_element(By.PARTIAL_LINK_TEXT, "scan-4").get_attribute("href"))
+        row = "//table[@id='scans']//a[starts-with(., 'scan-4')]"
+        browser.get(browser.find_element(By.XPATH, row).get_attribute("href"))
         heights = browser.execute_script(
             "return [...document.querySelectorAll('.three:not(.pale) text')]"
             ".map(e => e.getBoundingClientRect().height)"

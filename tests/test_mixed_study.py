@@ -19,10 +19,12 @@ VALIDATOR = Path(sys.executable).with_name("bids-validator-deno")
 
 @pytest.fixture
 def labels(tmp_path):
-    """A brain of FreeSurfer's numbers: a shell of cortex around white matter, 1.2 litres."""
+    """A brain of FreeSurfer's numbers: a shell of cortex around white matter."""
     edge = np.arange(-80, 80, 4)
-    radius = np.sqrt(sum(np.square(x) for x in np.meshgrid(edge, edge, edge)))
+    x, y, z = np.meshgrid(edge, edge, edge, indexing="ij")
+    radius = np.sqrt(x**2 + y**2 + z**2)
     numbers = np.where(radius < 55, 2, np.where(radius < 66, 3, 0)).astype(np.int16)
+    numbers[(x > 0) & (numbers > 0)] += 39  # of the right hemisphere
     affine = np.diag([4.0, 4, 4, 1])
     affine[:3, 3] = edge[0]
     nib.save(nib.Nifti1Image(numbers, affine), tmp_path / "labels.nii.gz")
