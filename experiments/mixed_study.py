@@ -26,7 +26,7 @@ from qc_jax.errors import ConfigError
 KINDS = ("motion", "spike", "noise", "ghosting", "blur", "fold_over")
 SEVERITIES = {"mild": 1 / 6, "moderate": 1 / 2, "severe": 5 / 6}
 """The middle of each third."""
-_CLEAN = 9
+_CLEAN, _NO_SEVERITY = 9, "n/a"
 _LABEL_GRID = (192, 240, 240)
 """Voxels of 1 mm around a label map."""
 _BRIGHTEST = 1000
@@ -55,9 +55,11 @@ CONTRASTS = {
 
 
 class Scan(NamedTuple):
-    """A scan of the study; see `making.Made`."""
+    """A scan of the study: what was done to it and how much of it, n/a where that is none; see
+    `making.Made`."""
 
     what: str
+    severity: str
     image: np.ndarray
     affine: np.ndarray
 
@@ -92,7 +94,7 @@ def run(arguments: Arguments) -> None:
     fractions = label_maps.read_label_map(arguments.labels, 1.0, _LABEL_GRID)
     about = {"Name": "A study with everything that befalls one", "BIDSVersion": "1.10.0"}
     files.write_json(output / "dataset_description.json", about)
-    rows = ["participant_id\tsite\tspoilt_by"]
+    rows = ["participant_id\tsite\tspoilt_by\tseverity"]
     for number, scan in enumerate(scans(found, fractions, arguments.seed), 1):
         subject = f"sub-{number:02d}"
         stored = np.clip(scan.image / np.percentile(scan.image, 99.9), 0, 4) * _BRIGHTEST
@@ -100,8 +102,9 @@ def run(arguments: Arguments) -> None:
         image.header.set_xyzt_units("mm")
         path = output / subject / "anat" / f"{subject}_T1w.nii.gz"
         files.write_whole(path, image.to_filename)
-        rows.append(f"{subject}\t{('north', 'south')[number % 2]}\t{scan.what}")
-        print(path, scan.what, flush=True)
+        site = ("north", "south")[number % 2]
+        rows.append(f"{subject}\t{site}\t{scan.what}\t{scan.severity}")
+        print(path, scan.what, scan.severity, flush=True)
     files.write_text(output / "participants.tsv", "\n".join(rows) + "\n")
     print(f"qc-jax {output} {output}_qc participant && qc-jax {output} {output}_qc group")
 
@@ -114,13 +117,13 @@ def scans(paths: list[Path], fractions: np.ndarray, seed: int) -> Iterator[Scan]
       fractions: `(X, Y, Z, T)` uint8, of the tissues of a head, see `tissues`.
       seed: of everything random.
     """
-    versions = [("nothing", Version())] * _CLEAN
+    versions = [("nothing", _NO_SEVERITY, Version())] * _CLEAN
     for kind in KINDS:
         for turn, (word, fraction) in enumerate(SEVERITIES.items()):
-            versions.append((f"{kind} {word}", Version("kinds", kind, fraction, turn)))
-    for number, (what, version) in enumerate(versions):
+            versions.append((kind, word, Version("kinds", kind, fraction, turn)))
+    for number, (what, severity, version) in enumerate(versions):
         made = making.make(heads.read(paths[number % len(paths)]), version, seed)
-        yield Scan(what, made.image, made.affine)
+        yield Scan(what, severity, made.image, made.affine)
     for number, what in enumerate(("T2", "T2", "baby")):
         rng = np.random.default_rng([seed, number])
         yield drawn(rng, fractions, what)
@@ -133,7 +136,7 @@ def drawn(rng: np.random.Generator, fractions: np.ndarray, what: str) -> Scan:
     noise = _NOISE * rng.standard_normal((2, *image.shape), np.float32)
     affine = np.diag([contrast.voxel_size] * 3 + [1.0])
     affine[:3, 3] = -contrast.voxel_size * (np.array(image.shape) - 1) / 2
-    return Scan(what, np.hypot(image + noise[0], noise[1]), affine)
+    return Scan(what, _NO_SEVERITY, np.hypot(image + noise[0], noise[1]), affine)
 
 
 if __name__ == "__main__":

@@ -273,3 +273,16 @@ def test_metrics_as_mriqc_writes_them(records, tmp_path):
     numbers = {k: v for k, v in found.items() if k not in MRIQC}
     assert numbers["qcjax_score_blur"] == 50.0
     assert all(isinstance(value, float) for value in numbers.values())
+
+
+def test_scans_are_grouped_by_whatever_a_study_says_of_people(records):
+    """But by nothing that is another one of each."""
+    frame = group.table(records).with_columns(
+        participant_city=pl.Series([f"city {max(i, 1)}" for i in range(len(records))]),
+        participant_code=pl.Series([f"code {i}" for i in range(len(records))]),
+        rec=pl.Series([f"rec {max(i, 1)}" for i in range(len(records))]),
+    )
+    columns = {name: group.describe(name) for name in frame.columns}
+    page = group_report.page(frame, columns, "group_T1w.tsv", Rule())
+    assert '<option value="participant_city">' in page
+    assert '<option value="participant_code">' not in page and '<option value="rec">' not in page

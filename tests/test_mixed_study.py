@@ -51,7 +51,8 @@ def test_thirty_scans_of_a_valid_data_set(labels, head, tmp_path, monkeypatch, c
     assert people.height == len(list(output.glob("sub-*/anat/*_T1w.nii.gz"))) == 30
     said = people["spoilt_by"].to_list()
     assert said[:9] == ["nothing"] * 9 and said[27:] == ["T2", "T2", "baby"]
-    assert said[9:12] == ["motion mild", "motion moderate", "motion severe"]
+    assert said[9:13] == ["motion"] * 3 + ["spike"]
+    assert people["severity"].to_list()[8:12] == ["n/a", "mild", "moderate", "severe"]
     assert asked[:2] == [("a", "", 0.0), ("b", "", 0.0)]
     assert asked[9:12] == [("b", "motion", 0.17), ("a", "motion", 0.5), ("b", "motion", 0.83)]
     assert set(people["site"]) == {"north", "south"}
