@@ -103,7 +103,9 @@ def draw(config: Config, folder: Path, stage: Stage, model: Model, subject: data
     _, clean, labels = next(data.clean_scans([subject], config.seed))
     key = jax.random.key(config.seed)
     if stage.group == "task":
-        preview.plot_artefacts(folder / "artefacts.png", clean, build.chosen_sources(config), key)
+        sources = build.chosen_sources(config)
+        made = preview.versions(clean, sources, key)
+        preview.plot_artefacts(folder / "artefacts.png", clean, sources, made)
     images = {"clean": clean}
     for source in stage.sources:
         images[source.name] = np.asarray(augment.corrupt(key, clean, source, 0.75))

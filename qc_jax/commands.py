@@ -55,7 +55,7 @@ class Score(_Common):
     scans: Annotated[
         tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="SCAN [SCAN ...]")
     ] = ()
-    """NIfTI, MGZ, MINC, Analyze or NRRD files, folders of them, or folders of DICOM files."""
+    """NIfTI, MGZ, MINC, Analyze or NRRD files, folders of them, or a folder or archive of DICOM."""
     output_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("qc_jax_output")
     """Folder for the outputs."""
 
@@ -98,6 +98,10 @@ class Study(_Common):
     iqm_dir: str = ""
     """Group level: also write the scores as MRIQC writes its metrics, a JSON file for each scan in
     this folder."""
+    scans_dir: str = ""
+    """Group level: also write the scans.tsv of each session, as in BIDS_DIR, with columns for what
+    was found, and the scans.json that describes them, into this folder; copy them over BIDS_DIR if
+    you want them there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,10 +224,10 @@ def _jobs_of(arguments: Study):
 
 
 def _group(arguments: Study) -> int:
-    from qc_jax.scoring import decision, group, iqms, ownership, record_fields
+    from qc_jax.scoring import decision, group, iqms, ownership, record_fields, scans_tables
 
     rule = _rule(arguments)
-    output, folder = arguments.output_dir, arguments.iqm_dir
+    output, folder, tables = arguments.output_dir, arguments.iqm_dir, arguments.scans_dir
     ownership.check_folder(output)
     records = group.chosen(
         group.read_records(output),
@@ -238,14 +242,21 @@ def _group(arguments: Study) -> int:
         rule = decision.losing_at_most(arguments.may_lose, dices, rule)
     if folder:
         iqms.check(Path(folder), output, records)
+    if tables:
+        scans_tables.check(Path(tables), records)
     with group.alone(output):
         reports = group.write_group(output, records, participants, rule, arguments.ratings)
-    for text in group.warnings(records, participants):
+    said = group.warnings(records, participants)
+    if tables:
+        said += scans_tables.write(Path(tables), arguments.bids_dir, records, rule)
+    for text in said:
         note(f"warning: {text}")
     for report in reports:
         note(f"report: {report}")
     if folder:
         note(f"metrics of {iqms.write_iqms(Path(folder), records)} scans: {folder}")
+    if tables:
+        note(f"tables of scans: {tables}; to take them over: cp -r {tables}/. {arguments.bids_dir}")
     return 0
 
 

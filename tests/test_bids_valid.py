@@ -1,6 +1,7 @@
 """The outputs before the validator of BIDS itself, as a data set and within that of the scans."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from qc_jax import cli
 from qc_jax.scoring import outputs
 
+UNDESCRIBED = "TSV_ADDITIONAL_COLUMNS_UNDEFINED"
 VALIDATOR = Path(sys.executable).with_name("bids-validator-deno")
 
 
@@ -40,13 +42,22 @@ def data_set(tmp_path_factory, head, model_path):
     return root
 
 
-def problems(folder):
-    """Errors by code and file."""
+def issues_of(folder):
     command = [str(VALIDATOR), str(folder), "--format", "json"]
     said = subprocess.run(command, capture_output=True, text=True, check=False)
     issues = json.loads(said.stdout)["issues"]["issues"]
     assert issues, said.stderr  # it has looked: no data set is without a hint
-    return [(i["code"], i.get("location")) for i in issues if i["severity"] == "error"]
+    return issues
+
+
+def problems(folder):
+    """Errors by code and file."""
+    return [(i["code"], i.get("location")) for i in issues_of(folder) if i["severity"] == "error"]
+
+
+def remarks(folder):
+    """Codes of all that is said."""
+    return {issue["code"] for issue in issues_of(folder)}
 
 
 def test_the_outputs_are_a_valid_derivative(data_set):
@@ -56,6 +67,22 @@ def test_the_outputs_are_a_valid_derivative(data_set):
 def test_raw_data_with_the_outputs_below_stay_valid(data_set):
     """With --recursive the validator takes no .bidsignore but that of the raw data."""
     assert problems(data_set) == []
+
+
+def test_tables_of_scans_that_were_taken_over_are_valid(data_set, tmp_path):
+    raw = shutil.copytree(data_set, tmp_path / "raw")
+    (raw / "sub-01" / "sub-01_scans.tsv").write_text(
+        "filename\tacq_time\nanat/sub-01_T1w.nii.gz\t2020-01-01T00:00:00\n"
+    )
+    made, output = tmp_path / "made", raw / "derivatives" / "qc_jax"
+    assert cli.main([str(raw), str(output), "group", "--scans-dir", str(made)]) == 0
+    assert "qcjax_decision" not in (raw / "sub-01" / "sub-01_scans.tsv").read_text()
+    shutil.copytree(made, raw, dirs_exist_ok=True)
+    assert "2020-01-01" in (raw / "sub-01" / "sub-01_scans.tsv").read_text()
+    assert "sub-02_T2w" in (raw / "sub-02" / "sub-02_scans.tsv").read_text()
+    assert problems(raw) == [] and UNDESCRIBED not in remarks(raw)
+    (raw / "scans.json").unlink()  # nor does it pass over what these tables hold
+    assert UNDESCRIBED in remarks(raw)
 
 
 def test_the_validator_sees_what_is_wrong(data_set, tmp_path):

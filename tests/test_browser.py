@@ -49,6 +49,16 @@ def group_page(tmp_path_factory, head, model_path):
 
 
 @pytest.fixture(scope="module")
+def preview_page(tmp_path_factory, head):
+    folder = tmp_path_factory.mktemp("preview")
+    nib.save(nib.Nifti1Image(head, np.diag([8.0, 8, 8, 1])), folder / "scan.nii")
+    command = ["preview", str(folder / "scan.nii"), "--output-dir", str(folder / "out")]
+    assert cli.main([*command, "--voxel-size", "8"]) == 0
+    (page,) = (folder / "out").glob("*.html")
+    return page.as_uri()
+
+
+@pytest.fixture(scope="module")
 def study_page(tmp_path_factory):
     """The group page of thirty people of two sites."""
     folder = tmp_path_factory.mktemp("study")
@@ -213,7 +223,7 @@ return [...document.querySelectorAll("body *")]
 """
 
 
-def test_on_a_phone_nothing_lies_out_of_view(browser, group_page):
+def test_on_a_phone_nothing_lies_out_of_view(browser, group_page, preview_page):
     """Not in what scrolls either."""
     size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
@@ -221,12 +231,30 @@ def test_on_a_phone_nothing_lies_out_of_view(browser, group_page):
         browser.get(group_page)
         pages = [
             group_page,
+            preview_page,
             browser.find_element(By.CSS_SELECTOR, "#scans a").get_attribute("href"),
         ]
         for page in pages:
             browser.get(page)
             assert browser.execute_script("return document.documentElement.clientWidth") == 390
             assert browser.execute_script(OUT_OF_VIEW) == []
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_on_a_phone_letters_of_the_sides_are_readable(browser, group_page):
+    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        browser.get(group_page)
+        row = "//table[@id='scans']//a[starts-with(., 'scan-4')]"
+        browser.get(browser.find_element(By.XPATH, row).get_attribute("href"))
+        heights = browser.execute_script(
+            "return [...document.querySelectorAll('.three:not(.pale) text')]"
+            ".map(e => e.getBoundingClientRect().height)"
+        )
+        # Of three pictures of the scan, and of the named cause without and with its map.
+        assert len(heights) >= 4 * (9 + 6) and min(heights) >= 9
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import qc_jax
-from qc_jax import cli, commands, devices
+from qc_jax import augment, cli, commands, devices
 from qc_jax.scoring import group, jobs
 from qc_jax.scoring.record_fields import Refused, Scored
 from qc_jax.scoring.wanted import Wanted
@@ -206,7 +206,12 @@ def test_preview(head, tmp_path):
     assert cli.main(["preview", str(scan), *options]) == 0
     assert (tmp_path / "out").is_dir()
     (picture,), (page,) = (list((tmp_path / "out").glob(f"scan_*.{e}")) for e in ("png", "html"))
-    assert picture.stat().st_size > 10_000 and picture.name in page.read_text()
+    text = page.read_text()
+    assert picture.stat().st_size > 10_000 and picture.name in text
+    # As it is, and five severities of each artefact in the words of the reports.
+    assert text.count("<img") == 6 * len(augment.ALL_SOURCES)
+    for word, times in (("mild", 2), ("moderate", 1), ("severe", 2)):
+        assert text.count(f"<figcaption>{word}: ") == times * len(augment.ALL_SOURCES)
 
 
 def test_maps_of_chosen_sources_only(head, model_path, tmp_path):

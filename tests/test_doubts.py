@@ -115,6 +115,14 @@ def test_a_zipper_is_one_rough_plane(axis):
     assert any("plane 40 along" in sentence for sentence in said(head(), data=data))
 
 
+def test_a_head_that_is_cut_and_padded_with_zeros_has_no_zipper():
+    data = head()
+    data[:, :, :40] = 0.0
+    assert doubts.zipper(data)[0] < 1.5
+    data[..., 60] += np.where(np.indices((96, 96)).sum(axis=0) % 2, 0.4, 0.0)
+    assert doubts.zipper(data)[1:] == (2, 60)
+
+
 def test_thick_voxels():
     assert said(head(), sizes=(1, 1, 6.5)) == ("blur: the file's own voxels are 6.5 mm",)
     assert said(ndimage.gaussian_filter(head(), 0.3), sizes=(2, 2, 2.9)) == ()

@@ -1,6 +1,6 @@
 """Scans of other formats: the same voxels at the same places as NIfTI, or a sentence."""
 
-import subprocess
+import sys
 
 import nibabel as nib
 import nrrd
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from qc_jax.data import formats, geometry
-from qc_jax.errors import ConfigError, ScanError
+from qc_jax.errors import ConfigError, ScanError, UnreadableError
 from qc_jax.scoring import folders
 
 AFFINE = np.array([[-1.5, 0, 0, 20], [0, 0, 2.0, -30], [0, 1.0, 0, 10], [0, 0, 0, 1]])
@@ -67,10 +67,21 @@ def test_a_minc_file_is_read(tmp_path):
     assert nib.affines.voxel_sizes(image.affine) == pytest.approx([2, 2, 2])
 
 
-def test_an_analyze_pair_says_that_left_and_right_are_a_guess(tmp_path):
+def test_an_analyze_pair_says_that_left_and_right_are_a_guess(tmp_path, monkeypatch):
     image = nib.AnalyzeImage(DATA, np.diag([1.0, 2, 3, 1]))
     nib.save(image, tmp_path / "scan.img")
+    loaded = []
+    load = nib.load
+    monkeypatch.setattr(formats.nib, "load", lambda path: loaded.append(path) or load(path))
     assert any("a guess" in text for text in formats.read_scan(tmp_path / "scan.img").warnings)
+    assert len(loaded) == 1
+
+
+def test_a_reader_that_is_missing_can_be_installed_meanwhile(tmp_path, monkeypatch):
+    as_nrrd(tmp_path / "scan.nrrd")
+    monkeypatch.setitem(sys.modules, "nrrd", None)
+    with pytest.raises(UnreadableError, match="install it"):
+        formats.read_scan(tmp_path / "scan.nrrd")
 
 
 @pytest.mark.parametrize("name", ["a.mgz", "a.img", "a.mnc", "a.nrrd"])
@@ -89,28 +100,6 @@ def test_a_scan_that_says_not_where_it_is_and_one_of_many_volumes_are_refused(tm
     nib.save(nib.MGHImage(np.stack([DATA, DATA], -1), AFFINE), tmp_path / "b.mgz")
     with pytest.raises(ScanError, match="more than one volume"):
         formats.read_scan(tmp_path / "b.mgz")
-
-
-def test_a_folder_of_dicom_goes_through_dcm2niix(tmp_path, monkeypatch):
-    (tmp_path / "1.2.3").write_bytes(bytes(128) + b"DICM")
-    assert formats.is_dicom(tmp_path / "1.2.3") and not formats.is_dicom(tmp_path / "a.txt")
-    with pytest.raises(ScanError, match=r"holds no volume .*dcm2niix -z y"):
-        formats.read_scan(tmp_path)
-    nib.save(nib.Nifti1Image(DATA, AFFINE), tmp_path / "made.nii")
-
-    def convert(command, **options):
-        place = command[command.index("-o") + 1]
-        nib.save(nib.Nifti1Image(DATA, AFFINE), f"{place}/3_t1.nii")
-        nib.save(nib.Nifti1Image(DATA[..., :3], AFFINE), f"{place}/1_scout.nii")
-        return subprocess.CompletedProcess(command, 0, "", "")
-
-    monkeypatch.setattr(subprocess, "run", convert)
-    image, _ = formats.read_scan(tmp_path)
-    np.testing.assert_array_equal(np.asarray(image.dataobj), DATA)
-    assert image.get_filename() == str(tmp_path)
-    monkeypatch.setattr(formats, "converter", lambda: None)
-    with pytest.raises(ScanError, match=r"install it: python -m pip install 'qc_jax\[formats\]'"):
-        formats.read_scan(tmp_path)
 
 
 def test_the_scans_of_a_folder(tmp_path):

@@ -235,19 +235,54 @@ def test_a_subject_that_is_a_link_is_read(records, tmp_path):
     assert len(group.read_records(tmp_path / "out")) == 1
 
 
+MRIQC = {
+    "bids_meta": ({"modality": str, "subject_id": str}, {"session_id": str, "run_id": str}),
+    "provenance": ({"version": str, "md5sum": str, "software": str}, {"settings": dict}),
+}
+"""Fields that the schema of MRIQC's Web-API requires, and others that it has, with their types
+(nipreps/mriqcwebapi at bb592de); `bids_meta` takes any others."""
+MRIQC_SIDECAR = {"MagneticFieldStrength": float, "EchoTime": float, "Manufacturer": str}
+
+
 def test_metrics_as_mriqc_writes_them(records, tmp_path):
     scan = tmp_path / "scan.nii"
     scan.write_bytes(b"voxels")
-    records[0]["file"] = str(scan)
-    assert iqms.write_iqms(tmp_path / "iqms", records) == 9
-    path = tmp_path / "iqms" / records[0]["folder"] / f"{records[0]['name']}.json"
-    found = json.loads(path.read_text())
-    assert found["bids_meta"] == {
-        "modality": "T1w",
-        "subject_id": records[0]["entities"]["sub"],
-        "session_id": records[0]["entities"]["ses"],
+    records[0] |= {"file": str(scan), "warnings": ["thick slices"]}
+    records[0]["entities"]["run"] = "1"
+    records[0]["acquisition"] = {
+        "MagneticFieldStrength": 3.0,
+        "EchoTime": 0.003,
+        "Manufacturer": "Acme",
+        "matrix": "1x1x1",
     }
+    # The others are no longer there, and a file without a hash is none of MRIQC's.
+    assert iqms.write_iqms(tmp_path / "iqms", records) == 1
+    (path,) = (tmp_path / "iqms").rglob("*.json")
+    assert path == tmp_path / "iqms" / records[0]["folder"] / f"{records[0]['name']}.json"
+    found = json.loads(path.read_text())
+    for part, (required, others) in MRIQC.items():
+        assert set(required) <= set(found[part])
+        for name, kind in {**required, **others}.items():
+            assert type(found[part][name]) is kind, name
+    meta = found["bids_meta"]
+    assert {name: type(meta[name]) for name in MRIQC_SIDECAR} == MRIQC_SIDECAR
+    assert (meta["subject_id"], meta["run_id"]) == (records[0]["entities"]["sub"], "1")
+    assert "matrix" not in meta
     assert found["provenance"]["md5sum"] == hashlib.md5(b"voxels").hexdigest()
-    numbers = {k: v for k, v in found.items() if k not in ("bids_meta", "provenance")}
+    assert found["provenance"]["warnings"] == {"thick slices": True}
+    numbers = {k: v for k, v in found.items() if k not in MRIQC}
     assert numbers["qcjax_score_blur"] == 50.0
     assert all(isinstance(value, float) for value in numbers.values())
+
+
+def test_scans_are_grouped_by_whatever_a_study_says_of_people(records):
+    """But by nothing that is another one of each."""
+    frame = group.table(records).with_columns(
+        participant_city=pl.Series([f"city {max(i, 1)}" for i in range(len(records))]),
+        participant_code=pl.Series([f"code {i}" for i in range(len(records))]),
+        rec=pl.Series([f"rec {max(i, 1)}" for i in range(len(records))]),
+    )
+    columns = {name: group.describe(name) for name in frame.columns}
+    page = group_report.page(frame, columns, "group_T1w.tsv", Rule())
+    assert '<option value="participant_city">' in page
+    assert '<option value="participant_code">' not in page and '<option value="rec">' not in page

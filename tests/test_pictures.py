@@ -1,7 +1,11 @@
 """Pictures: sides, planes of a place, and colours that begin at the limit of detection."""
 
+import base64
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from qc_jax.scoring import pictures
 from qc_jax.scoring.scale import Range
@@ -28,17 +32,27 @@ def test_the_axial_plane_has_left_on_the_left_and_the_front_above():
     assert rows.max() < picture.shape[0] / 2 and columns.max() < picture.shape[1] / 2
 
 
+def pixels(plane):
+    picture = Image.open(io.BytesIO(base64.b64decode(plane.picture)))
+    return np.asarray(picture.convert("RGB")) / 255
+
+
 def test_three_planes_of_a_place_without_and_with_the_map():
     image, variance = np.full(SHAPE, 0.5), np.zeros(SHAPE)
     variance[12, 6, 4] = 2.0
-    picture = pictures.over_planes(image, variance, COLOURS, (12, 6, 4))
-    half = picture.shape[0] // 2
-    coloured = np.ptp(picture, axis=-1) > 0.3
-    low = coloured[half:]
-    # The voxel is there in each of the three planes of the lower half, nine pixels each.
-    assert low.sum() == 27
-    plain = pictures.over_planes(image, 0 * variance, COLOURS, (12, 6, 4))
-    assert np.ptp(plain[half:], axis=-1).max() == 0
+    pairs = pictures.over_planes(image, variance, COLOURS, (12, 6, 4), 2.0)
+    assert [pair.plain.name for pair in pairs] == ["axial", "coronal", "sagittal"]
+    for pair in pairs:
+        assert np.ptp(pixels(pair.plain), axis=-1).max() == 0
+        ((row, column),) = np.argwhere(np.ptp(pixels(pair.mapped), axis=-1) > 0.3)
+        # The lines cross in the middle of the voxel, of 2 mm.
+        assert pair.cross == (2 * column + 1, 2 * row + 1)
+        assert pair.mapped[2:] == pair.plain[2:]
+    assert [(pair.plain.width, pair.plain.height) for pair in pairs] == [
+        (40, 48),
+        (40, 32),
+        (48, 32),
+    ]
 
 
 @pytest.mark.parametrize(("variance", "seen"), [(0.01, False), (0.02, False), (0.021, True)])

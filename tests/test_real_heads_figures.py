@@ -188,5 +188,6 @@ def test_one_screen_and_markdown_say_them(rows):
 
 def test_clean_heads_alone_have_figures_too(rows):
     found = summary.summary_of([one for one in rows if one.group == "clean"])
-    assert set(found) == {"clean", "dice", "volume"}
+    assert set(found) == {"clean", "dice", "decisions", "volume"}
+    assert list(found["decisions"]["done"]) == ["clean"]
     assert tables.markdown(found, rows) and tables.screen(found).row_count

@@ -55,8 +55,8 @@ def look_at_maps(
 
 def interpreted(rows: list[Row], model: Model) -> pl.DataFrame:
     """`trials.table`, with what the calibration of the model says of each row, whenever the row was
-    scored: `predicted_dice`, the likeliest `cause`, and `percentile NAME` within the clean
-    reference scans."""
+    scored: `predicted_dice`, the likeliest `cause`, whether it is named by the scores alone
+    (`cause_named`), and `percentile NAME` within the clean reference scans."""
     names = ("task", *model.description.sources)
     meanings = [
         interpret(
@@ -66,7 +66,11 @@ def interpreted(rows: list[Row], model: Model) -> pl.DataFrame:
     ]
     said = pl.DataFrame(
         [
-            {"predicted_dice": meaning.predicted_dice, "cause": next(iter(meaning.causes))}
+            {
+                "predicted_dice": meaning.predicted_dice,
+                "cause": next(iter(meaning.causes)),
+                "cause_named": meaning.cause_named,
+            }
             | {f"percentile {name}": at for name, at in meaning.percentiles.items()}
             for meaning in meanings
         ]

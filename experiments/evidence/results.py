@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from polars import col
 
+from experiments import decided
 from experiments.evidence.intervals import Interval, auc, bootstrap, mean, spearman
 from qc_jax.models import Model
 from qc_jax.scoring.answer import CLEAN
@@ -38,6 +39,13 @@ class OfTorchIO(TypedDict):
     youden: list[AtSeverity]
 
 
+class Decisions(TypedDict):
+    """See `decided.decisions`."""
+
+    done: dict[str, decided.Counts]
+    reached: dict[str, decided.Counts]
+
+
 class Evidence(TypedDict, total=False):
     """What `evidence.json` holds; without what was not asked for."""
 
@@ -54,6 +62,7 @@ class Evidence(TypedDict, total=False):
     border_ratio: ByName
     task_variance_over_noise: Interval
     dice_clean: Interval
+    decisions: Decisions
     torchio: dict[str, OfTorchIO]
     about: dict[str, Any]
 
@@ -259,4 +268,23 @@ def all_results(trials: pl.DataFrame, model: Model) -> Evidence:
         "border_ratio": in_place(trials, sources),
         "task_variance_over_noise": known_limit(trials),
         "dice_clean": over_subjects(trials.filter(_IS_CLEAN), mean, col("dice")),
+        "decisions": decisions(trials, model.calibration["volume"]["scale"]),
     }
+
+
+def decisions(trials: pl.DataFrame, scale: float) -> Decisions:
+    """Of scans with labels; `scale` is that of the volume's error bar.  Without the signs that are
+    looked for on the grid of a file, which make more answers doubtful and find spikes and copies.
+    """
+    done, reached = decided.decisions(
+        decided.Judged(
+            row["artefact"] or CLEAN,
+            row["predicted_dice"],
+            row["volume"],
+            scale * row["volume_uncertainty"],
+            row["cause_named"],
+            row["dice"],
+        )
+        for row in trials.drop_nulls("dice").iter_rows(named=True)
+    )
+    return {"done": done, "reached": reached}

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
+from experiments import decided
 from experiments.evidence.intervals import Interval
 from experiments.evidence.results import Evidence, OfTorchIO
 
@@ -56,6 +57,12 @@ def _of_simulated_scans(evidence: Evidence) -> Iterator[Table]:
     for name, entry in evidence["quality_spearman"].items():
         table.add_row(name, interval(entry), interval(evidence["quality_spearman_within"][name]))
     yield table
+
+    for about, found in evidence["decisions"].items():
+        table = Table(f"by what was {about}", *decided.WORDS, title="For measuring grey matter")
+        for name, counts in found.items():
+            table.add_row(name, *map(str, counts.values()))
+        yield table
 
     table = Table("what", "value", title="Others")
     table.add_row("Dice, clean", interval(evidence["dice_clean"]))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments import decided
 from experiments.real_heads import people, youden
 from experiments.real_heads.measuring import NOT_NAMED, Row
 from experiments.real_heads.people import Interval
@@ -49,6 +50,19 @@ def summary_of(rows: Sequence[Row]) -> dict[str, Any]:
         for name, found in judged.items()
         if (with_labels := [row for row in found if row.dice is not None])
     }
+    done, reached = decided.decisions(
+        decided.Judged(
+            row.group,
+            row.predicted_dice,
+            row.volume,
+            row.volume_error,
+            row.cause_named,
+            row.dice,
+        )
+        for row in rows
+        if row.dice is not None
+    )
+    summary["decisions"] = {"done": done, "reached": reached} if done else {}
     summary["volume"] = {
         name: share(found, lambda row: abs(row.volume - row.clean_volume) <= row.volume_error)
         for name, found in judged.items()

@@ -6,6 +6,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from experiments import decided
 from experiments.real_heads.measuring import Row
 from experiments.real_heads.people import Interval
 from experiments.real_heads.summary import WAYS
@@ -20,6 +21,8 @@ PEERS = (
     "(10.1101/2025.10.31.25339144)"
 )
 _NOTHING = "-"
+_ABOUT = {"done": "group of versions", "reached": "Dice coefficient reached"}
+"""What decisions are counted by."""
 
 
 def said(entry: Interval) -> str:
@@ -171,11 +174,17 @@ def markdown(summary: dict[str, Any], rows: Sequence[Row]) -> str:
         for name, found in summary["dice"].items()
     ]
     parts += _table("Dice coefficients", ["", "reached", "predicted", "absolute error"], lines)
+    for about, found in summary["decisions"].items():
+        parts += _table(f"Decisions, by the {_ABOUT[about]}", ["", *decided.WORDS], _counts(found))
     lines = [[name, _with_number(found)] for name, found in summary["volume"].items()]
     parts += _table("Volume within its error bar", ["", "share"], lines)
     if "torchio" in summary:
         parts += _markdown_of_peers(summary["torchio"])
     return "\n".join(parts) + "\n"
+
+
+def _counts(found: dict[str, decided.Counts]) -> list[list[str]]:
+    return [[name, *map(str, counts.values())] for name, counts in found.items()]
 
 
 def _markdown_of_peers(found: dict[str, Any]) -> list[str]:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from qc_jax.data import formats
+from qc_jax.data import dicom, formats
 from qc_jax.errors import ConfigError
 from qc_jax.scoring.ownership import ASSETS
 
@@ -46,7 +46,7 @@ def _scans_in(folder: Path) -> Iterator[Path]:
         paths = [Path(place, name) for name in sorted(names)]
         scans = [path for path in paths if formats.is_scan(path)]
         yield from (path for path in scans if _voxels_of(path) == path)
-        if not scans and any(map(formats.is_dicom, paths)):
+        if not scans and any(map(dicom.is_dicom, paths)):
             yield Path(place)
 
 

@@ -140,10 +140,16 @@ def _groupable(found: pl.DataFrame) -> list[str]:
         and not name.startswith(measured)
         and name not in DECIDING
         and found[name].drop_nulls().n_unique() > 1
-        and (found[name].dtype.is_numeric() or found[name].n_unique() <= 0.5 * found.height)
+        and (found[name].dtype.is_numeric() or found[name].n_unique() <= _few(name, found.height))
     ]
     people = [name for name in chosen if name.startswith("participant_")]
     return people + [name for name in chosen if name not in people]
+
+
+def _few(column: str, number: int) -> float:
+    """Different texts up to which a column splits so many scans.  What a study says of people is
+    offered unless it is another one of each: the largest groups are drawn, the others together."""
+    return number - 1 if column.startswith("participant_") else 0.5 * number
 
 
 def _worst_first(found: pl.DataFrame) -> pl.DataFrame:
@@ -189,6 +195,7 @@ def _plot(column: str, found: pl.DataFrame) -> dict[str, Any]:
     ]
     return {
         "column": column,
+        "title": _title(column),
         "number": len(values),
         "ticks": axis.labels(),
         "logarithmic": axis.logarithmic,
@@ -199,3 +206,11 @@ def _plot(column: str, found: pl.DataFrame) -> dict[str, Any]:
         "number_outlying": int(outlying.sum()),
         "outliers": [point["name"] for point in points if point["outlier"]],
     }
+
+
+def _title(column: str) -> str:
+    """Of a plot, in words."""
+    kind, _, source = column.partition("_")
+    if kind == "score":
+        return TITLES.get(source, source)
+    return {"predicted_dice": "predicted Dice", "grey_matter_volume_ml": "grey matter"}[column]

@@ -14,11 +14,22 @@ from typing import Any, Literal
 import nibabel as nib
 from nibabel.wrapstruct import WrapStructError
 
+from qc_jax.data import nifti
 from qc_jax.errors import OutputError
 from qc_jax.scoring import acquisition
 
 Kind = Literal[
-    "map", "sidecar", "record", "report", "volumes", "table", "columns", "iqms", "picture"
+    "map",
+    "sidecar",
+    "record",
+    "report",
+    "volumes",
+    "table",
+    "columns",
+    "iqms",
+    "picture",
+    "scans",
+    "scans columns",
 ]
 """What a file holds: of each kind only files of the same kind are replaced."""
 
@@ -78,6 +89,16 @@ def check_unclaimed(folder: Path) -> None:
         )
 
 
+def check_without_scans(folder: Path, places: Iterable[str]) -> None:
+    """Raises OutputError where one of these places in a folder holds scans: it is a data set."""
+    for place in places:
+        if any(map(nifti.is_nifti, (folder / place).glob("*"))):
+            raise OutputError(
+                f"{folder / place} holds scans, beside which nothing is written; name a folder of "
+                "its own"
+            )
+
+
 def check_files(wanted: Iterable[tuple[Path, Kind]]) -> None:
     """Raises OutputError where a file that would be written is there and of another making."""
     for path, kind in wanted:
@@ -115,6 +136,8 @@ def is_ours(path: Path, kind: Kind) -> bool:
             start = file.read(_ENOUGH)
     except OSError:
         return False
+    if kind == "scans":  # others have such a table as well
+        return b"\tqcjax_decision\t" in start.partition(b"\n")[0]
     if len(start) < _SHORT and _BEGINNINGS[kind].startswith(start[: len(_BEGINNINGS[kind])]):
         return True  # cut short before anything tells it
     if kind == "map":
@@ -138,6 +161,7 @@ _BEGINNINGS: dict[str, bytes] = {
     "columns": b'{\n "name": {\n  "Description": "scan"',
     "iqms": b'{\n "bids_meta"',
     "picture": b"\x89PNG",
+    "scans columns": b'{\n "qcjax_decision": {',
 }
 _MARKS: dict[str, tuple[bytes, ...]] = {
     "sidecar": (b'"ModelSHA256"',),
@@ -147,6 +171,7 @@ _MARKS: dict[str, tuple[bytes, ...]] = {
     "volumes": (b"QC_JAX_VOLUMES",),
     "columns": (b'"status"', b'"scored or refused"'),
     "iqms": (b'"qcjax_', b'"bids_meta"'),
+    "scans columns": (b'"qcjax_decision"',),
 }
 
 

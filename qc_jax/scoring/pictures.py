@@ -6,21 +6,22 @@ Volumes are `(X, Y, Z)` in RAS orientation, images in [0, 1]; a picture is `(hei
 
 import base64
 import io
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 from scipy import ndimage
 
+from qc_jax.scoring import planes
+from qc_jax.scoring.planes import Plane
 from qc_jax.scoring.scale import Range
 
 _SLICES, _COLUMNS = 8, 4
-_ZOOM, _PLANE_ZOOM = 2, 3
+_ZOOM = 2
 _COLOURS = "viridis"
 _FAINTEST = 0.35
 """Opacity of what is just above the low end of a range, so that it is seen."""
-_GAP = 2
-"""Voxels between planes."""
 _SPREAD = 4.0
 """mm over which a map is averaged to find its worst place: no single voxel is one."""
 
@@ -66,23 +67,45 @@ def over_slices(
     return _over(axial(image, slices), _mosaic(colours.shares(variance), slices))
 
 
+class Pair(NamedTuple):
+    """A plane without and with a map over it.
+
+    Attributes:
+      plain, mapped: the plane.
+      cross: of the two other planes, in mm from its left and from its top.
+    """
+
+    plain: Plane
+    mapped: Plane
+    cross: tuple[float, float]
+
+
 def over_planes(
-    image: np.ndarray, variance: np.ndarray, colours: Range, place: tuple[int, ...]
-) -> np.ndarray:
-    """The axial, coronal and sagittal plane of a place side by side, lines through the place, and
-    below them the same planes with a map over them."""
-    plain = _in_grey(_planes(image, place))
-    above = _with_lines(plain, place, image.shape)
-    below = _over(plain, _planes(colours.shares(variance), place))
-    both = np.concatenate([above, np.zeros((_GAP, *above.shape[1:])), below])
-    return _with_sides(both, image.shape)
+    image: np.ndarray,
+    variance: np.ndarray,
+    colours: Range,
+    place: tuple[int, ...],
+    voxel_size: float,
+) -> list[Pair]:
+    """The axial, coronal and sagittal plane of a place; `voxel_size` in mm."""
+    shares, sizes, pairs = colours.shares(variance), (voxel_size,) * 3, []
+    for axis in range(3):
+        plain = _in_grey(planes.cut(image, axis, place))
+        mapped = _over(plain, planes.cut(shares, axis, place))
+        both = (planes.plane(axis, _drawn(p), image.shape, sizes) for p in (plain, mapped))
+        pairs.append(Pair(*both, planes.crossing(axis, place, image.shape, sizes)))
+    return pairs
 
 
 def png(picture: np.ndarray) -> str:
     """A picture as base64 of a PNG."""
     buffer = io.BytesIO()
-    Image.fromarray(np.rint(255 * picture).astype(np.uint8)).save(buffer, "PNG")
+    _drawn(picture).save(buffer, "PNG")
     return base64.b64encode(buffer.getvalue()).decode()
+
+
+def _drawn(picture: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.rint(255 * picture).astype(np.uint8))
 
 
 def _mosaic(volume: np.ndarray, slices: np.ndarray) -> np.ndarray:
@@ -90,50 +113,6 @@ def _mosaic(volume: np.ndarray, slices: np.ndarray) -> np.ndarray:
     shown += [np.zeros_like(shown[0])] * (-len(shown) % min(_COLUMNS, len(shown)))
     rows = [np.concatenate(shown[i : i + _COLUMNS], axis=1) for i in range(0, len(shown), _COLUMNS)]
     return np.concatenate(rows).repeat(_ZOOM, axis=0).repeat(_ZOOM, axis=1)
-
-
-def _planes(volume: np.ndarray, place: tuple[int, ...]) -> np.ndarray:
-    """`(height, width)`, of the tallest plane; the others end above its lower edge."""
-    x, y, z = place
-    planes = [volume[:, ::-1, z].T, volume[:, y, ::-1].T, volume[x, :, ::-1].T]
-    height = max(len(plane) for plane in planes)
-    padded = [np.pad(plane, ((0, height - len(plane)), (0, _GAP))) for plane in planes]
-    row = np.concatenate(padded, axis=1)
-    return row.repeat(_PLANE_ZOOM, axis=0).repeat(_PLANE_ZOOM, axis=1)
-
-
-def _with_lines(picture: np.ndarray, place: tuple[int, ...], shape) -> np.ndarray:
-    """With the two other planes of each as lines, half transparent."""
-    x, y, z = place
-    right, front, top = shape
-    crossings = (
-        (0, x, front - 1 - y),
-        (right + _GAP, x, top - 1 - z),
-        (2 * (right + _GAP), y, top - 1 - z),
-    )
-    sizes = ((right, front), (right, top), (front, top))
-    marked = picture.copy()
-    for (start, across, down), (width, height) in zip(crossings, sizes, strict=True):
-        middle = _PLANE_ZOOM // 2
-        column = _PLANE_ZOOM * (start + across) + middle
-        row = _PLANE_ZOOM * down + middle
-        columns = slice(_PLANE_ZOOM * start, _PLANE_ZOOM * (start + width))
-        for part in (np.s_[: _PLANE_ZOOM * height, column], np.s_[row, columns]):
-            marked[part] = 0.5 * marked[part] + 0.5 * np.array(matplotlib.colors.to_rgb("cyan"))
-    return marked
-
-
-def _with_sides(picture: np.ndarray, shape) -> np.ndarray:
-    """With L and R in the axial and the coronal plane, A and P in the sagittal one."""
-    drawn = Image.fromarray(np.rint(255 * picture).astype(np.uint8))
-    pen = ImageDraw.Draw(drawn)
-    right, front, _ = shape
-    starts = (0, right + _GAP, 2 * (right + _GAP))
-    for start, width, sides in zip(starts, (right, right, front), ("LR", "LR", "PA"), strict=True):
-        pen.text((_PLANE_ZOOM * start + 4, 2), sides[0], fill="white", font_size=16)
-        end = (_PLANE_ZOOM * (start + width) - 4, 2)
-        pen.text(end, sides[1], fill="white", font_size=16, anchor="ra")
-    return np.asarray(drawn) / 255
 
 
 def _in_grey(plane: np.ndarray) -> np.ndarray:

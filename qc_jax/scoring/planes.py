@@ -88,6 +88,17 @@ class KPlane(NamedTuple):
     marks: list[Mark]
 
 
+def crossing(
+    axis: int, place: Sequence[int], shape: Sequence[int], voxel_size: Sequence[float]
+) -> tuple[float, float]:
+    """Where a voxel lies in a plane, in mm from its left and from its top."""
+    across, upwards = _AXES[axis]
+    return (
+        (place[across] + 0.5) * float(voxel_size[across]),
+        (shape[upwards] - place[upwards] - 0.5) * float(voxel_size[upwards]),
+    )
+
+
 def brightest(data: np.ndarray) -> float:
     """Upper end of the window of a scan, not negative: it leaves out half a percent of the head."""
     some = data.ravel()[::7]
@@ -107,7 +118,7 @@ def of_scan(
 ) -> list[Plane]:
     """Three planes through a voxel, from black at 0 to white at `top`."""
     return [
-        _plane(axis, _grey(_cut(data, axis, place) / top), data.shape, voxel_size)
+        plane(axis, _grey(cut(data, axis, place) / top), data.shape, voxel_size)
         for axis in range(3)
     ]
 
@@ -122,14 +133,14 @@ def outlined(
     """As `of_scan`, with the border of a region, bool `(X, Y, Z)`, in colour."""
     planes = []
     for axis in range(3):
-        inside = _cut(region, axis, place)
+        inside = cut(region, axis, place)
         border = inside & ~ndimage.binary_erosion(inside)
         # The last of 256 values is the colour of the border.
-        shown = np.minimum(_bytes(_cut(data, axis, place) / top), 254)
+        shown = np.minimum(_bytes(cut(data, axis, place) / top), 254)
         picture = Image.fromarray(np.where(border, 255, shown).astype(np.uint8), "P")
         greys = [level for i in range(255) for level in (i, i, i)]
         picture.putpalette([*greys, *_OUTLINE])
-        planes.append(_plane(axis, picture, data.shape, voxel_size))
+        planes.append(plane(axis, picture, data.shape, voxel_size))
     return planes
 
 
@@ -139,7 +150,7 @@ def thumbnail(
     """The three planes side by side, as the bytes of a small PNG."""
     parts = []
     for axis, (across, upwards) in enumerate(_AXES):
-        picture = _grey(_cut(data, axis, place) / top)
+        picture = _grey(cut(data, axis, place) / top)
         width = data.shape[across] * voxel_size[across]
         height = data.shape[upwards] * voxel_size[upwards]
         size = (max(round(_THUMBNAIL * width / height), 1), _THUMBNAIL)
@@ -215,14 +226,17 @@ def _ticks(nyquist: float) -> list[float]:
 # -- Pixels --------------------------------------------------------------------------------------
 
 
-def _cut(volume: np.ndarray, axis: int, place: Sequence[int]) -> np.ndarray:
-    """`(height, width)` of the axial, coronal or sagittal plane."""
+def cut(volume: np.ndarray, axis: int, place: Sequence[int]) -> np.ndarray:
+    """`(height, width)` of the axial (0), coronal (1) or sagittal (2) plane through a voxel."""
     plane = volume[(slice(None),) * (2 - axis) + (place[2 - axis],)]
     step = -(-max(plane.shape) // _MOST)
     return plane.T[::-1][::step, ::step]
 
 
-def _plane(axis: int, picture: Image.Image, shape, voxel_size: Sequence[float]) -> Plane:
+def plane(
+    axis: int, picture: Image.Image, shape: Sequence[int], voxel_size: Sequence[float]
+) -> Plane:
+    """A picture of what `cut` gave, with what is written at it."""
     across, upwards = _AXES[axis]
     return Plane(
         _NAMES[axis],

@@ -6,6 +6,7 @@ knows what is done, wherever the scan lies by then, and makes again what is dama
 """
 
 import dataclasses
+import hashlib
 import itertools
 import json
 import os
@@ -41,8 +42,10 @@ class Contents:
 
     Attributes:
       stamp: size, time of the last change of contents and of anything, and number of the file: as
-        long as all four are the same, so are the contents.
-      sha256: of the file; empty where it could not be read, or is far too large.
+        long as all four are the same, so are the contents.  Of a folder of DICOM files the sum of
+        the sizes, the latest times, and the number of files.
+      sha256: of the file, or of the hashes of all files in a folder; empty where one could not be
+        read, or is far too large.
     """
 
     stamp: tuple[int, ...] = ()
@@ -54,14 +57,30 @@ def look(scan: Path) -> Contents:
     stamp = stamp_of(scan)
     try:
         hashed = bool(stamp) and stamp[0] <= _MOST_HASHED
-        return Contents(stamp, files.sha256(scan) if hashed else "")
+        return Contents(stamp, _sha256(scan) if hashed else "")
     except OSError:
         return Contents(stamp)
+
+
+def _sha256(scan: Path) -> str:
+    if not scan.is_dir():
+        return files.sha256(scan)
+    every = "\n".join(files.sha256(path) for path in _inside(scan))
+    return hashlib.sha256(every.encode()).hexdigest()
+
+
+def _inside(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_file())
 
 
 def stamp_of(scan: Path) -> tuple[int, ...]:
     """See `Contents`; empty where the file cannot be seen, or is none that can be read."""
     try:
+        if scan.is_dir():
+            every = [path.stat() for path in _inside(scan)]
+            changed = [(s.st_mtime_ns, s.st_ctime_ns) for s in every]
+            latest = [max(times) for times in zip(*changed, strict=True)]
+            return (sum(s.st_size for s in every), *latest, len(every)) if every else ()
         status = scan.stat()
     except OSError:
         return ()

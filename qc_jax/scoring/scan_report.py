@@ -171,9 +171,11 @@ def _of_maps(score: ScanScore, record: Scored, model: Model, maps: _Maps) -> dic
         }
     for name in order.first:
         variance = maps.variances[name]
-        place = pictures.worst_place(variance, conformed.mask, model.description.voxel_size)
-        both = pictures.over_planes(conformed.image, variance, maps.ranges[name], place)
-        shown[name]["planes"] = pictures.png(both)
+        size = model.description.voxel_size
+        place = pictures.worst_place(variance, conformed.mask, size)
+        shown[name]["planes"] = pictures.over_planes(
+            conformed.image, variance, maps.ranges[name], place, size
+        )
     outlined = pictures.outlined(conformed.image, score.measurement.grey_matter, slices)
     return {
         "order": order,

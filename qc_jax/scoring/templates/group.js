@@ -91,6 +91,7 @@
     picture(i, current);
     make("a", names[i], make("strong", undefined, current)).href = link(names[i]);
     make("div", columns.decision[i] + ": " + columns.decision_reason[i], current).className = "soft";
+    if (columns.sentence && columns.sentence[i]) make("div", columns.sentence[i], current);
     rate.show(names[i]);
     cardsNow();
   }
