@@ -58,12 +58,8 @@ def _of_simulated_scans(evidence: Evidence) -> Iterator[Table]:
         table.add_row(name, interval(entry), interval(evidence["quality_spearman_within"][name]))
     yield table
 
-    counted = evidence["decisions"]
-    for about, found in (("done", counted["done"]), ("reached", counted["reached"])):
-        table = Table(f"by what was {about}", *decided.WORDS, title="For measuring grey matter")
-        for name, counts in found.items():
-            table.add_row(name, *map(str, counts.values()))
-        yield table
+    yield _of_decisions("done", evidence["decisions"]["done"])
+    yield _of_decisions("reached", evidence["decisions"]["reached"])
 
     table = Table("what", "value", title="Others")
     table.add_row("Dice, clean", interval(evidence["dice_clean"]))
@@ -75,6 +71,13 @@ def _of_simulated_scans(evidence: Evidence) -> Iterator[Table]:
         "task variance with severity of noise", interval(evidence["task_variance_over_noise"])
     )
     yield table
+
+
+def _of_decisions(about: str, found: dict[str, decided.Counts]) -> Table:
+    table = Table(f"by what was {about}", *decided.WORDS, title="For measuring grey matter")
+    for name, counts in found.items():
+        table.add_row(name, *map(str, counts.values()))
+    return table
 
 
 def _of_torchio(found: dict[str, OfTorchIO]) -> Table:

@@ -128,37 +128,40 @@ def _peers(summary: dict[str, Any]) -> Iterator[_Line]:
 # -- All of it -------------------------------------------------------------------------------------
 
 
+_COLUMNS = {
+    "clean": {"an artefact named": "accused", "no answer": "not_named"},
+    "kinds": {"right where harm is done": "right_of_harmful", "right": "right_of_all"},
+    "local": {
+        "AUC of the own map": "own_auc",
+        "of the total variance": "total_auc",
+        "right where harm is done": "right_of_harmful",
+        "right": "right_of_all",
+    },
+    "harmless": {
+        "cause changed": "changed",
+        "an artefact named": "accused",
+        "Dice kept": "kept_dice",
+    },
+    "uncovered": {
+        "an artefact named": "accused",
+        "predicted Dice falls by": "fall",
+        "Dice lost": "harm",
+    },
+}
+"""Of the table of a group of versions, and what of its summary they hold."""
+_TITLES = {
+    "clean": "Clean heads",
+    "kinds": "The whole head is spoilt",
+    "local": "A part of the head is spoilt",
+    "harmless": "What pipelines do",
+    "uncovered": "Damage of no source",
+}
+
+
 def markdown(summary: dict[str, Any], rows: Sequence[Row]) -> str:
     """Every figure, as tables of Markdown."""
     parts = [f"{INTERVAL[0].upper()}{INTERVAL[1:]}.", *_heads(rows)]
-    columns = {
-        "clean": {"an artefact named": "accused", "no answer": "not_named"},
-        "kinds": {"right where harm is done": "right_of_harmful", "right": "right_of_all"},
-        "local": {
-            "AUC of the own map": "own_auc",
-            "of the total variance": "total_auc",
-            "right where harm is done": "right_of_harmful",
-            "right": "right_of_all",
-        },
-        "harmless": {
-            "cause changed": "changed",
-            "an artefact named": "accused",
-            "Dice kept": "kept_dice",
-        },
-        "uncovered": {
-            "an artefact named": "accused",
-            "predicted Dice falls by": "fall",
-            "Dice lost": "harm",
-        },
-    }
-    titles = {
-        "clean": "Clean heads",
-        "kinds": "The whole head is spoilt",
-        "local": "A part of the head is spoilt",
-        "harmless": "What pipelines do",
-        "uncovered": "Damage of no source",
-    }
-    for section, names in columns.items():
+    for section, names in _COLUMNS.items():
         if section in summary:
             lines = [
                 [
@@ -168,7 +171,7 @@ def markdown(summary: dict[str, Any], rows: Sequence[Row]) -> str:
                 ]
                 for kind, found in summary[section].items()
             ]
-            parts += _table(titles[section], ["", *names, "taken for"], lines)
+            parts += _table(_TITLES[section], ["", *names, "taken for"], lines)
     lines = [
         [name, *(_with_number(found[key]) for key in ("reached", "predicted", "error"))]
         for name, found in summary["dice"].items()
