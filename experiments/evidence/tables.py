@@ -58,7 +58,8 @@ def _of_simulated_scans(evidence: Evidence) -> Iterator[Table]:
         table.add_row(name, interval(entry), interval(evidence["quality_spearman_within"][name]))
     yield table
 
-    for about, found in evidence["decisions"].items():
+    decisions = evidence["decisions"]
+    for about, found in (("done", decisions["done"]), ("reached", decisions["reached"])):
         table = Table(f"by what was {about}", *decided.WORDS, title="For measuring grey matter")
         for name, counts in found.items():
             table.add_row(name, *map(str, counts.values()))

@@ -92,8 +92,13 @@ def over_planes(
     for axis in range(3):
         plain = _in_grey(planes.cut(image, axis, place))
         mapped = _over(plain, planes.cut(shares, axis, place))
-        both = (planes.plane(axis, _drawn(p), image.shape, sizes) for p in (plain, mapped))
-        pairs.append(Pair(*both, planes.crossing(axis, place, image.shape, sizes)))
+        pairs.append(
+            Pair(
+                planes.plane(axis, _drawn(plain), image.shape, sizes),
+                planes.plane(axis, _drawn(mapped), image.shape, sizes),
+                planes.crossing(axis, place, image.shape, sizes),
+            )
+        )
     return pairs
 
 

@@ -21,7 +21,7 @@ from qc_jax.scoring import ownership
 from qc_jax.scoring.decision import DROP, KEEP, LOOK, Rule
 from qc_jax.scoring.participants import decoded
 from qc_jax.scoring.record import decision_of
-from qc_jax.scoring.record_fields import DECIDING, Record
+from qc_jax.scoring.record_fields import DECIDING, SCORED, Record
 
 _FIRST, _NOTHING = "filename", "n/a"
 _COLUMNS: Mapping[str, Mapping[str, Any]] = {
@@ -79,7 +79,8 @@ def write(folder: Path, bids_folder: Path, records: Sequence[Record], rule: Rule
     if not tables:
         raise OutputError(f"{folder}: no scan was scored as one of a BIDS data set")
     for place, of_session in tables.items():
-        columns, rows = [_FIRST], {}
+        columns: list[str] = [_FIRST]
+        rows: dict[str, _Row] = {}
         if (bids_folder / place).exists():
             try:
                 columns, rows = _read(bids_folder / place)
@@ -113,7 +114,9 @@ def _name_within(made: Record, place: Path) -> str:
 
 
 def _cells(made: Record, rule: Rule) -> _Row:
-    numbers = {f"qcjax_{n}": f"{made[n]:.6g}" for n in DECIDING if n in made}
+    numbers: _Row = {}
+    if made["status"] == SCORED:
+        numbers = {f"qcjax_{n}": f"{made[n]:.6g}" for n in DECIDING if n in made}
     return {
         **dict.fromkeys(_COLUMNS, _NOTHING),
         **numbers,
