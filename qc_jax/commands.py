@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -42,6 +43,8 @@ class _Common:
     scheduler: str = "local"
     """Where scans are scored: local, dask:ADDRESS (of a scheduler that runs), or slurm (queue and
     memory from ~/.config/dask/jobqueue.yaml). Scans and outputs have to be shared."""
+    nprocs: int = 1
+    """Scans scored at a time on this machine, as far as there are cores and memory for them."""
     slurm_jobs: int = 10
     """Jobs that SLURM is asked for, one worker each."""
     json: bool = False
@@ -251,7 +254,7 @@ def _group(arguments: Study) -> int:
 
 def _begun(arguments: _Common) -> contextlib.AbstractContextManager[Any]:
     """The scoring process, which loads while this one does; None for scans scored elsewhere."""
-    here = arguments.scheduler == "local"
+    here = arguments.scheduler == "local" and arguments.nprocs == 1
     return process.ahead(arguments.model) if here else contextlib.nullcontext()
 
 
@@ -265,7 +268,7 @@ def _score_jobs(jobs, output: Path, arguments: _Common, begun: Any) -> "list[Rec
     """Scores with a line for each scan, in a process that has begun; returns their records."""
     from qc_jax import devices
     from qc_jax.models import load_model
-    from qc_jax.scoring import cluster, outputs, study, worker
+    from qc_jax.scoring import cluster, local, outputs, study, worker
     from qc_jax.scoring.record_fields import REFUSED
     from qc_jax.scoring.wanted import Wanted
 
@@ -273,32 +276,41 @@ def _score_jobs(jobs, output: Path, arguments: _Common, begun: Any) -> "list[Rec
         raise ConfigError(wrong)
     if arguments.slurm_jobs < 1:
         raise ConfigError(f"--slurm-jobs {arguments.slurm_jobs}: at least 1 is meant")
+    if arguments.nprocs < 1:
+        raise ConfigError(f"--nprocs {arguments.nprocs}: at least 1 is meant")
     asked = Wanted(arguments.sources, _rule(arguments), arguments.maps)
     limits = worker.Limits(arguments.time_limit, arguments.memory_limit)
     model = load_model(arguments.model or None)
     outputs.claim(output)  # before the progress line, so that an error stands alone
-    heard = []
+    heard, here = [], local.Here(arguments.nprocs, begun=begun)
+    shares: dict[str, float] = {}
     with (
-        cluster.connect(arguments.scheduler, arguments.slurm_jobs) as client,
+        cluster.connect(arguments.scheduler, arguments.slurm_jobs, lambda t: tell(t)) as crew,
         _progress() as progress,
     ):
+        tell = functools.partial(progress.console.print, markup=False, highlight=False)
         line = progress.add_task(f"{len(jobs)} scans", total=len(jobs))
         current = progress.add_task("", total=1.0, visible=False)
 
         def show_share(job, share):
-            progress.update(current, description=job.name, completed=share, visible=share < 1)
+            shares[job.name] = share
+            left = {name: done for name, done in list(shares.items()) if done < 1}
+            told = f"{len(left)} at a time" if len(left) > 1 else " ".join(left)
+            done = sum(left.values()) / max(1, len(left))
+            progress.update(current, description=told, completed=done, visible=bool(left))
 
         def show(made):
+            shares.pop(made["name"], None)
             progress.advance(line)
             if arguments.json:
                 heard.append(say(json.dumps(made)))
             else:
-                progress.console.print(_in_words(made, asked.rule), markup=False, highlight=False)
+                tell(_in_words(made, asked.rule))
 
         # The scoring process here ends by itself; a cluster has to be told.
-        with interrupt.at_once() if client is None else interrupt.in_order():
+        with interrupt.at_once() if crew is None else interrupt.in_order():
             records = study.score_study(
-                jobs, output, model, asked, limits, show, show_share, client, begun=begun
+                jobs, output, model, asked, limits, show, show_share, crew, here
             )
     refused = sum(made["status"] == REFUSED for made in records)
     if refused:

@@ -5,7 +5,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 COMMAND = (sys.executable, "-P", "-m", "qc_jax.scoring.worker")
@@ -21,16 +21,22 @@ is freed stays with the process: to have it cleared anew for every array takes a
 of a scan."""
 
 
-def begin(command: Sequence[str], model: str | Path) -> "subprocess.Popen[bytes]":
-    """Begins `command` with a model as its last argument: a path, or nothing for the package's."""
+def begin(
+    command: Sequence[str], model: str | Path, cores: Collection[int] = ()
+) -> "subprocess.Popen[bytes]":
+    """Begins `command` with a model as its last argument: a path, or nothing for the package's; on
+    some of the cores, by their numbers, or on all."""
     paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [*command, str(model)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=_ENVIRONMENT | os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
         start_new_session=True,  # Ctrl-C is for the process that asks, which ends this one
     )
+    if cores:
+        os.sched_setaffinity(process.pid, cores)  # long before it has other threads
+    return process
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:

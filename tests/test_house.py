@@ -11,7 +11,7 @@ import qc_jax
 ROOT = Path(qc_jax.__file__).parents[1]
 FLOORS = (
     ("qc_jax.errors", "qc_jax.configs", "qc_jax.arrays"),
-    ("qc_jax.files", "qc_jax.devices", "qc_jax.extras", "qc_jax.process"),
+    ("qc_jax.files", "qc_jax.devices", "qc_jax.extras", "qc_jax.memory", "qc_jax.process"),
     ("qc_jax.augment",),
     ("qc_jax.uncertainty",),
     ("qc_jax.losses",),

@@ -8,7 +8,7 @@ import pytest
 
 import qc_jax
 from qc_jax.errors import CheckpointError
-from qc_jax.scoring import jobs, study, worker
+from qc_jax.scoring import jobs, local, study, worker
 from qc_jax.scoring.wanted import Wanted
 
 SCANS = ("good", "raises", "aborts", "killed", "hangs", "eats", "silent", "last")
@@ -53,7 +53,7 @@ def records(tmp_path_factory, head, model_path):
         qc_jax.load_model(model_path),
         limits=worker.Limits(seconds=30.0, gigabytes=2.5),
         progress=lambda job, share: shares.append((job.name, share)),
-        worker_command=[sys.executable, "-c", WRECKED],
+        here=local.Here(command=[sys.executable, "-c", WRECKED]),
     )
     return dict(zip(SCANS, found, strict=True)), shares
 

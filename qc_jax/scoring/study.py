@@ -2,20 +2,18 @@
 
 import collections
 import dataclasses
-import functools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from qc_jax import files
 from qc_jax.errors import ConfigError
 from qc_jax.models import Model
-from qc_jax.scoring import cluster, outputs, ownership, record, scan_report
+from qc_jax.scoring import cluster, local, outputs, ownership, record, scan_report
 from qc_jax.scoring.jobs import Job, plain_stem
 from qc_jax.scoring.record_fields import REFUSED, Record
 from qc_jax.scoring.wanted import Wanted
-from qc_jax.scoring.worker import Limits, Worker
+from qc_jax.scoring.worker import Limits
 
 
 def score_study(
@@ -26,9 +24,8 @@ def score_study(
     limits: Limits = Limits(),  # noqa: B008 (frozen)
     finished: Callable[[Record], None] = lambda record: None,
     progress: Callable[[Job, float], None] = lambda job, share: None,
-    client: Any = None,
-    worker_command: Sequence[str] = (),
-    begun: Any = None,
+    crew: cluster.Crew | None = None,
+    here: local.Here = local.Here(),  # noqa: B008 (frozen)
 ) -> list[Record]:
     """Scores every scan that has no record yet, in processes of their own.
 
@@ -40,8 +37,8 @@ def score_study(
       limits: what a scan may take.
       finished: called with each record as it comes, those of earlier calls first.
       progress: called with the scan in work and the share of it that is done, here only.
-      client: of a dask cluster, see `cluster.connect`; None scores one scan after the other here.
-      worker_command, begun: see `Worker`, here only.
+      crew: of a dask cluster, see `cluster.connect`; None scores here.
+      here: how; the number of processes falls to that which cores and memory are there for.
 
     Returns:
       A record for each job, in their order.
@@ -69,12 +66,11 @@ def score_study(
         record.check_replaceable(output, job)
     if (raw := outputs.raw_folder(jobs)) is not None:
         outputs.refer_to(output, raw)
-    if client is None:
-        fresh = _score_here(
-            list(left.values()), output, model, wanted, limits, progress, worker_command, begun
-        )
+    if crew is None:
+        here = here._replace(processes=local.fitting(here.processes, list(left.values())))
+        fresh = local.score_jobs(here, list(left.values()), output, model, wanted, limits, progress)
     else:
-        fresh = cluster.score_jobs(client, list(left.values()), output, model, wanted, limits)
+        fresh = cluster.score_jobs(crew, list(left.values()), output, model, wanted, limits)
     for made in fresh:
         job = left[made["name"]]
         if made["status"] == REFUSED:
@@ -102,18 +98,3 @@ def _under_earlier_names(jobs: Sequence[Job], output: Path) -> list[Job]:
             taken.add(job.name)
         settled.append(job)
     return settled
-
-
-def _score_here(
-    jobs: Sequence[Job],
-    output: Path,
-    model: Model,
-    wanted: Wanted,
-    limits: Limits,
-    progress: Callable[[Job, float], None],
-    worker_command: Sequence[str],
-    begun: Any,
-) -> Iterator[Record]:
-    with Worker(model, limits, worker_command, begun) as worker:
-        for job in jobs:
-            yield worker.score(job, output, wanted, functools.partial(progress, job))

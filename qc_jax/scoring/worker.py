@@ -23,7 +23,7 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 import psutil
 
-from qc_jax import process
+from qc_jax import memory, process
 from qc_jax.data import cache, formats
 from qc_jax.errors import (
     CheckpointError,
@@ -52,8 +52,8 @@ class Limits:
 
     Attributes:
       seconds: from the job to its record, the first scan's compilation included.
-      gigabytes: resident memory of the process, of 2^30 bytes; 0 for three quarters of what the
-        machine has.
+      gigabytes: resident memory of the process, of 2^30 bytes; 0 for three quarters of what it
+        may take here, see `memory.limit`.
     """
 
     seconds: float = 900.0
@@ -71,7 +71,7 @@ class Limits:
     @property
     def bytes(self) -> float:
         """The memory that may be used."""
-        return self.gigabytes * 2**30 or 0.75 * psutil.virtual_memory().total
+        return self.gigabytes * 2**30 or 0.75 * memory.limit()
 
 
 class _Task(TypedDict):
@@ -102,7 +102,12 @@ class Worker:
     """The process that scores, seen from the one that gives it the scans; a context manager."""
 
     def __init__(
-        self, model: Model, limits: Limits, command: Sequence[str] = (), begun: Any = None
+        self,
+        model: Model,
+        limits: Limits,
+        command: Sequence[str] = (),
+        begun: Any = None,
+        cores: Sequence[int] = (),
     ):
         """Starts nothing yet.
 
@@ -111,7 +116,9 @@ class Worker:
           limits: of each scan.
           command: what runs `main`; this module by default.
           begun: the first process, see `process.ahead`; it is begun when needed by default.
+          cores: those that it may use; all by default.
         """
+        self._cores = cores
         self._model, self._limits, self._begun = model, limits, begun
         self._command = command or process.COMMAND
         self._process: Any = None  # a Popen with pipes while it runs
@@ -121,6 +128,10 @@ class Worker:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.rest()
+
+    def rest(self) -> None:
+        """Ends the process, and with it what it holds in memory; the next scan begins another."""
         self._kill()
 
     def score(
@@ -167,7 +178,7 @@ class Worker:
     def _start(self) -> None:
         self._kill()
         begun, self._begun = self._begun, None
-        self._process = begun or process.begin(self._command, self._model.path)
+        self._process = begun or process.begin(self._command, self._model.path, self._cores)
         try:
             found = self._answer(time.monotonic() + self._limits.seconds).get("ready")
         except _FailedError as failure:

@@ -48,16 +48,27 @@
     more.hidden = fitting.length <= shown;
     count.textContent = fitting.length + " of " + number + " scans" + (more.hidden ? "" : ", the first " + shown + " are shown");
   }
+  // What a column is sorted by: its numbers, or the place of each word among all of its words, which are compared once.
+  var collator = new Intl.Collator(undefined, { numeric: true }), places = {};
+  function sortable(key) {
+    var values = columns[key];
+    if (values.every(function (v) { return v === null || typeof v === "number"; })) return values;
+    if (!places[key]) {
+      var words = Array.from(new Set(values)).filter(function (v) { return v !== null; }).sort(collator.compare), place = new Map();
+      words.forEach(function (word, k) { place.set(word, k); });
+      places[key] = values.map(function (v) { return v === null ? null : place.get(v); });
+    }
+    return places[key];
+  }
   heads.forEach(function (head, index) {
     head.querySelector("button").addEventListener("click", function () {
-      var down = head.getAttribute("aria-sort") === "ascending", values = index ? columns[DATA.table[index - 1]] : names;
+      var down = head.getAttribute("aria-sort") === "ascending", values = sortable(index ? DATA.table[index - 1] : "name");
       heads.forEach(function (other) { other.removeAttribute("aria-sort"); });
       head.setAttribute("aria-sort", down ? "descending" : "ascending");
       order.sort(function (a, b) {
         var x = values[a], y = values[b];
         if (x === null || y === null) return (x === null) - (y === null);
-        var way = typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y), undefined, { numeric: true });
-        return down ? -way : way;
+        return down ? y - x : x - y;
       });
       fill();
     });
