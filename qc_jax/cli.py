@@ -15,6 +15,7 @@ from qc_jax.terminal import note, say
 _OVERVIEW = """\
 usage: qc-jax BIDS_DIR OUTPUT_DIR {participant,group} [options]   a whole study (BIDS App)
        qc-jax score SCAN... --output-dir DIR [options]            single scans
+       qc-jax watch FOLDER --output-dir DIR [options]             scans as they arrive
        qc-jax preview SCAN [--output-dir DIR]                     artefacts on your own scan
        qc-jax models [MODEL...]                                   which models there are
 

@@ -2,26 +2,27 @@
 
 import contextlib
 import dataclasses
-import functools
-import json
-import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from qc_jax import interrupt, process
+from qc_jax import process, progress
 from qc_jax.errors import ConfigError, OutputError
-from qc_jax.terminal import Patient, note, say
+from qc_jax.terminal import note, say
 
 if TYPE_CHECKING:  # whose package takes seconds to import
     from qc_jax.scoring.decision import Rule
+    from qc_jax.scoring.jobs import Job
     from qc_jax.scoring.record_fields import Record
 
 
 @dataclasses.dataclass(frozen=True)
-class _Common:
+class Common:
+    """Options of all commands that score."""
+
     model: str = ""
     """Run folder or .safetensors weights; the model in the package by default."""
     sources: tuple[str, ...] = ()
@@ -52,7 +53,7 @@ class _Common:
 
 
 @dataclasses.dataclass(frozen=True)
-class Score(_Common):
+class Score(Common):
     """Scores T1-weighted scans: maps, records and reports, one folder for each."""
 
     scans: Annotated[
@@ -64,7 +65,7 @@ class Score(_Common):
 
 
 @dataclasses.dataclass(frozen=True)
-class Study(_Common):
+class Study(Common):
     """Scores every anatomical scan of a BIDS folder (participant), then the study (group)."""
 
     bids_dir: Annotated[
@@ -131,9 +132,17 @@ def run(arguments: list[str]) -> int:
     Raises:
       QcJaxError: of any kind.
     """
-    commands = {"score": Score, "preview": Preview, "models": Models}
+    from qc_jax import watch
+
+    commands = {"score": Score, "watch": watch.Watch, "preview": Preview, "models": Models}
     work: dict[type, Callable[[Any], int]]
-    work = {Score: _score, Study: _study, Preview: _preview, Models: _models}
+    work = {
+        Score: _score,
+        Study: _study,
+        Preview: _preview,
+        Models: _models,
+        watch.Watch: watch.run,
+    }
     kind = commands.get(arguments[0], Study)
     rest = arguments if kind is Study else arguments[1:]
     program = "qc-jax" if kind is Study else f"qc-jax {arguments[0]}"
@@ -141,25 +150,48 @@ def run(arguments: list[str]) -> int:
     if kind is Study and sum(not a.startswith("-") for a in arguments) < 3 and not helping:
         raise ConfigError(
             f"{' '.join(arguments)}: give BIDS_DIR OUTPUT_DIR and participant or group, or one of "
-            "the commands score, preview and models (see qc-jax --help)"
+            "the commands score, watch, preview and models (see qc-jax --help)"
         )
     if helping:
         rest = ["--help"]  # else what was given already is missing in it
+    elif kind is not Models:
+        _refuse_without_temporary_folder()
     return work[kind](tyro.cli(kind, args=rest, prog=program))
+
+
+def _refuse_without_temporary_folder() -> None:
+    """What draws the reports needs one, and says so in many lines.
+
+    Raises:
+      ConfigError: there is none, as in a container with nothing that can be written.
+    """
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        raise ConfigError(
+            "no folder for temporary files can be written; give a container one (--tmpfs /tmp), or "
+            "set TMPDIR to one"
+        ) from None
 
 
 def _score(arguments: Score) -> int:
     if not arguments.scans:
         raise ConfigError("no scan is given; name files or folders: qc-jax score SCAN...")
     _say_what_is_missing(arguments.scans)
-    output = arguments.output_dir
     with _begun(arguments) as begun:
-        rule = _rule(arguments)
-        from qc_jax.scoring import folders, group, jobs
-        from qc_jax.scoring.record_fields import SCORED
+        from qc_jax.scoring import folders, jobs
 
         plain = jobs.plain_jobs(folders.scans_of(arguments.scans))
-        records = _score_jobs(plain, output, arguments, begun)
+        return score_plain(plain, arguments, arguments.output_dir, begun)
+
+
+def score_plain(plain: "Sequence[Job]", arguments: Common, output: Path, begun: Any = None) -> int:
+    """Scores plain scans, adds them to the table of all, and says where the reports are."""
+    from qc_jax.scoring import group
+    from qc_jax.scoring.record_fields import SCORED
+
+    rule = _rule(arguments)
+    records = progress.score_jobs(plain, output, arguments, rule, begun)
     with group.alone(output):
         reports = group.update_group(output, records, rule)
     if len(records) == 1 and records[0]["status"] == SCORED:
@@ -197,7 +229,9 @@ def _study(arguments: Study) -> int:
     if arguments.may_lose is not None:
         raise ConfigError("--may-lose is for the group level, which knows all scans of the study")
     with _begun(arguments) as begun:
-        records = _score_jobs(_jobs_of(arguments), arguments.output_dir, arguments, begun)
+        records = progress.score_jobs(
+            _jobs_of(arguments), arguments.output_dir, arguments, _rule(arguments), begun
+        )
     note(
         f"reports: {arguments.output_dir}/*.html; for the whole study: "
         f"qc-jax {arguments.bids_dir} {arguments.output_dir} group"
@@ -252,101 +286,16 @@ def _group(arguments: Study) -> int:
     return 0
 
 
-def _begun(arguments: _Common) -> contextlib.AbstractContextManager[Any]:
+def _begun(arguments: Common) -> contextlib.AbstractContextManager[Any]:
     """The scoring process, which loads while this one does; None for scans scored elsewhere."""
     here = arguments.scheduler == "local" and arguments.nprocs == 1
     return process.ahead(arguments.model) if here else contextlib.nullcontext()
 
 
-def _rule(arguments: _Common) -> "Rule":
+def _rule(arguments: Common) -> "Rule":
     from qc_jax.scoring.decision import Rule
 
     return Rule(arguments.keep_dice, arguments.drop_dice, arguments.keep_volume_error)
-
-
-def _score_jobs(jobs, output: Path, arguments: _Common, begun: Any) -> "list[Record]":
-    """Scores with a line for each scan, in a process that has begun; returns their records."""
-    from qc_jax import devices
-    from qc_jax.models import load_model
-    from qc_jax.scoring import cluster, local, outputs, study, worker
-    from qc_jax.scoring.record_fields import REFUSED
-    from qc_jax.scoring.wanted import Wanted
-
-    if (wrong := devices.what_is_wrong()) != "":
-        raise ConfigError(wrong)
-    if arguments.slurm_jobs < 1:
-        raise ConfigError(f"--slurm-jobs {arguments.slurm_jobs}: at least 1 is meant")
-    if arguments.nprocs < 1:
-        raise ConfigError(f"--nprocs {arguments.nprocs}: at least 1 is meant")
-    asked = Wanted(arguments.sources, _rule(arguments), arguments.maps)
-    limits = worker.Limits(arguments.time_limit, arguments.memory_limit)
-    model = load_model(arguments.model or None)
-    outputs.claim(output)  # before the progress line, so that an error stands alone
-    heard, here = [], local.Here(arguments.nprocs, begun=begun)
-    shares: dict[str, float] = {}
-    with (
-        cluster.connect(arguments.scheduler, arguments.slurm_jobs, lambda t: tell(t)) as crew,
-        _progress() as progress,
-    ):
-        tell = functools.partial(progress.console.print, markup=False, highlight=False)
-        line = progress.add_task(f"{len(jobs)} scans", total=len(jobs))
-        current = progress.add_task("", total=1.0, visible=False)
-
-        def show_share(job, share):
-            shares[job.name] = share
-            left = {name: done for name, done in list(shares.items()) if done < 1}
-            told = f"{len(left)} at a time" if len(left) > 1 else " ".join(left)
-            done = sum(left.values()) / max(1, len(left))
-            progress.update(current, description=told, completed=done, visible=bool(left))
-
-        def show(made):
-            shares.pop(made["name"], None)
-            progress.advance(line)
-            if arguments.json:
-                heard.append(say(json.dumps(made)))
-            else:
-                tell(_in_words(made, asked.rule))
-
-        # The scoring process here ends by itself; a cluster has to be told.
-        with interrupt.at_once() if crew is None else interrupt.in_order():
-            records = study.score_study(
-                jobs, output, model, asked, limits, show, show_share, crew, here
-            )
-    refused = sum(made["status"] == REFUSED for made in records)
-    if refused:
-        others = ", the others scored" if refused < len(records) else ""
-        note(f"{refused} of {len(records)} scans refused{others}")
-    if not all(heard):
-        note(f"standard output took no more; all records are in {output}")
-    return records
-
-
-def _progress():
-    """Lines of progress on standard error, below what is said of each scan."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(file=Patient(sys.stderr))  # type: ignore[arg-type]
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
-    return Progress(*columns, TimeRemainingColumn(), console=console)
-
-
-def _in_words(made: "Record", rule: "Rule") -> str:
-    """The line of a scan: its decision and the sentence, or why it was refused."""
-    from qc_jax.scoring import record
-    from qc_jax.scoring.record_fields import REFUSED
-
-    if made["status"] == REFUSED:
-        return f"{made['name']}: {made['reason']}"
-    # Records of version 0.10 and before have no decision in them.
-    decided = record.decision_of(made, rule).word
-    return f"{made['name']}: {decided}: {made.get('sentence', made['status'])}"
 
 
 def _code(records: "Sequence[Record]") -> int:

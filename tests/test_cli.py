@@ -257,6 +257,7 @@ def test_models_are_listed(model_path, capsys):
         (["score", "a.nii", "--time-limit", "0", "--model", "MODEL"], 2, "--time-limit 0"),
         (["score", "a.nii", "--memory-limit", "-1", "--model", "MODEL"], 2, "--memory-limit -1"),
         (["score", "a.nii", "--slurm-jobs", "0", "--model", "MODEL"], 2, "--slurm-jobs 0"),
+        (["score", "a.nii", "--nprocs", "0", "--model", "MODEL"], 2, "--nprocs 0"),
         (["score", "a.nii", "--keep-dice", "85"], 2, "--keep-dice 85: a number from 0 to 1"),
         (["score", "a.nii", "--drop-dice", "0.9"], 2, "is above --keep-dice 0.85"),
         ([".", "empty", "group", "--keep-volume-error", "-1"], 2, "--keep-volume-error -1"),
@@ -284,6 +285,13 @@ def test_what_nobody_foresaw_has_a_code_of_its_own(monkeypatch, capsys):
     assert message.count("\n") == 1
     monkeypatch.setenv("QC_JAX_DEBUG", "1")
     assert cli.main(["models"]) == 70 and "Traceback" in capsys.readouterr().err
+
+
+def test_without_a_folder_for_temporary_files(monkeypatch, tmp_path, capsys):
+    (tmp_path / "a.nii").write_text("")
+    monkeypatch.setattr(commands.tempfile, "gettempdir", mock.Mock(side_effect=FileNotFoundError))
+    assert cli.main(["score", str(tmp_path / "a.nii")]) == 2
+    assert "give a container one (--tmpfs /tmp)" in capsys.readouterr().err
 
 
 def test_a_device_that_is_not_there(monkeypatch, tmp_path, capsys):

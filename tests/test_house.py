@@ -30,7 +30,7 @@ FLOORS = (
     ("qc_jax.scoring",),
     ("qc_jax.terminal",),
     ("qc_jax.interrupt",),
-    ("qc_jax.commands",),
+    ("qc_jax.commands", "qc_jax.progress", "qc_jax.watch"),
     ("qc_jax.cli",),
     ("experiments",),
 )

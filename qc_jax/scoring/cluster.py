@@ -227,6 +227,7 @@ class _Watch:
         self._crew, self._asked = crew, asked
         self._fit: dict[str, int] = {}
         self._unfit: set[str] = set()
+        self._begun = False
 
     def look(self) -> int:
         """Threads of all workers that are fit; waits for the first ones.
@@ -234,7 +235,7 @@ class _Watch:
         Raises:
           ConfigError, CheckpointError: there are none, or none that is fit.
         """
-        first = not self._fit and not self._unfit
+        first, self._begun = not self._begun, True
         if first:
             self._wait_for_one()
         there = self._crew.client.nthreads()

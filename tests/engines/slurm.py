@@ -56,13 +56,16 @@ class Slurm:
 
     def __init__(self, network: hosts.Hosts, folder: Path, has_memory: bool):
         self._network, self._folder, self.has_memory = network, folder, has_memory
+        self._started: list[subprocess.Popen] = []
 
     def popen(self, *command: str | Path, **options) -> subprocess.Popen:
         """Starts a command on the controller's host, as a user would on a login node."""
         environment = {**os.environ, **options.pop("env", {}), **self.environment}
-        return subprocess.Popen(
+        process = subprocess.Popen(
             self._network.on(_CONTROLLER, *command), env=environment, text=True, **options
         )
+        self._started.append(process)
+        return process
 
     def run(self, *command: str | Path, **options) -> str:
         """Standard output of such a command."""
@@ -75,6 +78,13 @@ class Slurm:
     def environment(self) -> dict[str, str]:
         """Of all that talks to the cluster."""
         return {"SLURM_CONF": str(self._folder / "slurm.conf")}
+
+    def end(self) -> None:
+        """Ends what a test has left behind."""
+        for process in self._started:
+            process.kill()
+            process.wait()
+        self.run("scancel", "--user=root")
 
     def submit(self, *arguments: str | Path, **options) -> str:
         """The number of a job that was handed to sbatch."""
@@ -130,10 +140,9 @@ def cluster(folder: Path) -> Iterator[Slurm]:
         for name in NODES:
             start(*network.on(name, "slurmd", "-D", "-N", name), log=f"slurmd-{name}.out")
         slurm = Slurm(network, folder, memory)
+        stack.callback(slurm.end)
         _wait_for_nodes(slurm)
         yield slurm
-        slurm.run("scancel", "--user=root")
-        time.sleep(2)
 
 
 def _prepare_munge(folder: Path) -> None:
