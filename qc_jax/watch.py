@@ -12,7 +12,7 @@ from qc_jax.errors import ConfigError
 from qc_jax.terminal import note
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Watch(commands.Common):
     """Scores the scans that arrive in a folder, as score does, until it is stopped."""
 

@@ -82,10 +82,10 @@ def scored(out) -> list[str]:
     return [made["name"] for made in group.read_records(out) if made["status"] == "scored"]
 
 
-def wait_for(condition, seconds=300):
+def wait_for(condition, goes_on=lambda: True, seconds=200):
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline and goes_on()
         time.sleep(0.2)
 
 
@@ -110,7 +110,7 @@ def test_slurm_gives_workers_and_the_terminal_is_quiet(slurm, place, bids, model
 
 def test_a_worker_that_slurm_takes_away_is_replaced(slurm, place, bids, model_path):
     process = asked_of_slurm(slurm, bids, model_path)
-    wait_for(lambda: len(records(place / "out")) >= 2)
+    wait_for(lambda: len(records(place / "out")) >= 2, lambda: process.poll() is None)
     slurm.run("scancel", "--user=root", "--name=dask-worker")  # as where the time is up for all
     errors = process.communicate()[1]
     assert process.returncode == 0, errors
