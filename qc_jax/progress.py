@@ -39,7 +39,7 @@ def score_jobs(
     limits = worker.Limits(arguments.time_limit, arguments.memory_limit)
     model = load_model(arguments.model or None)
     outputs.claim(output)  # before the progress line, so that an error stands alone
-    heard, here = [], local.Here(arguments.nprocs, begun=begun)
+    heard, here = [], local.Here(arguments.nprocs, begun=begun, tell=lambda text: tell(text))
     shares: dict[str, float] = {}
     with (
         cluster.connect(arguments.scheduler, arguments.slurm_jobs, lambda t: tell(t)) as crew,

@@ -44,8 +44,10 @@ class Cluster:
             "DASK_CONFIG": str(folder / "dask"),
             "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]]),
         }
-        for command in (["bash", "-ec", documented("sh", "openssl")],):
-            subprocess.run(command, env=self._environment, check=True, capture_output=True)
+        subprocess.run(
+            ["bash", "-ec", documented("sh", "openssl")],
+            env=self._environment, cwd=folder, check=True, capture_output=True,
+        )  # fmt: skip
         (folder / "dask").mkdir()
         text = documented("yaml", "require-encryption").replace("HOME", str(folder))
         (folder / "dask" / "distributed.yaml").write_text(text)

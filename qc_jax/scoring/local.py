@@ -43,11 +43,13 @@ class Here(NamedTuple):
     Attributes:
       processes: scans at a time at most, see `fitting`.
       command, begun: see `Worker`.
+      tell: takes a sentence where it is fewer.
     """
 
     processes: int = 1
     command: Sequence[str] = ()
     begun: Any = None
+    tell: Callable[[str], None] = lambda text: None
 
 
 def need(scan: Path) -> float:
@@ -82,12 +84,16 @@ def score_jobs(
     Raises:
       CheckpointError, OutputError: see `Worker.score`.
     """
-    if here.processes == 1:
+    processes = fitting(here.processes, jobs)
+    if processes < min(here.processes, len(jobs)):
+        fewer = f"cores and memory are there for {processes} at a time"
+        here.tell(f"--nprocs {here.processes}: {fewer}")
+    if processes == 1:
         with Worker(model, limits, here.command, here.begun) as worker:
             for job in jobs:
                 yield worker.score(job, output, wanted, functools.partial(progress, job))
         return
-    cores = np.array_split(sorted(os.sched_getaffinity(0)), here.processes)
+    cores = np.array_split(sorted(os.sched_getaffinity(0)), processes)
     with contextlib.ExitStack() as stack:
         workers = [
             stack.enter_context(Worker(model, limits, here.command, cores=part.tolist()))

@@ -67,7 +67,6 @@ def score_study(
     if (raw := outputs.raw_folder(jobs)) is not None:
         outputs.refer_to(output, raw)
     if crew is None:
-        here = here._replace(processes=local.fitting(here.processes, list(left.values())))
         fresh = local.score_jobs(here, list(left.values()), output, model, wanted, limits, progress)
     else:
         fresh = cluster.score_jobs(crew, list(left.values()), output, model, wanted, limits)
