@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from qc_jax.scoring import group
-from tests.engines import hosts
+from tests.engines import certificates, hosts
 
 ROOT = Path(__file__).parent.parent
 SCANS = 16
@@ -27,13 +27,6 @@ pytestmark = [
 ]
 
 
-def documented(language: str, word: str) -> str:
-    """The code block of the documentation that contains a word."""
-    text = (ROOT / "docs" / "clusters.md").read_text()
-    blocks = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
-    return next(block for block in blocks if word in block)
-
-
 class Cluster:
     """A scheduler and workers, each on a host of its own, with certificates as documented."""
 
@@ -44,13 +37,8 @@ class Cluster:
             "DASK_CONFIG": str(folder / "dask"),
             "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]]),
         }
-        subprocess.run(
-            ["bash", "-ec", documented("sh", "openssl")],
-            env=self._environment, cwd=folder, check=True, capture_output=True,
-        )  # fmt: skip
         (folder / "dask").mkdir()
-        text = documented("yaml", "require-encryption").replace("HOME", str(folder))
-        (folder / "dask" / "distributed.yaml").write_text(text)
+        certificates.make(folder, folder / "dask")
         self.processes: dict[str, subprocess.Popen] = {}
 
     def start(self, host: str, *command, prefix=(), **environment) -> subprocess.Popen:

@@ -32,14 +32,14 @@ def test_an_array_of_jobs_takes_every_subject_once(tmp_path, code):
     command.parent.mkdir()
     command.write_text(f'#!/bin/bash\nprintf "%s\\n" "$@"\nexit {code}\n')
     command.chmod(0o755)
-    taken = []
+    taken, array = [], {"COUNT": 3, "MIN": 5, "MAX": 9, "STEP": 2}  # --array=5-9:2
     for part in range(3):
         done = subprocess.run(
             ["bash", CONTAINERS / "score.slurm", tmp_path / "study with space", "out"],
             env={
                 "PATH": f"{command.parent}{os.pathsep}{os.environ['PATH']}",
-                "SLURM_ARRAY_TASK_ID": str(part),
-                "SLURM_ARRAY_TASK_COUNT": "3",
+                "SLURM_ARRAY_TASK_ID": str(5 + 2 * part),
+                **{f"SLURM_ARRAY_TASK_{name}": str(n) for name, n in array.items()},
             },
             capture_output=True,
             text=True,

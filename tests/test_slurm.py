@@ -1,5 +1,6 @@
 """Scoring and training under a SLURM of two nodes that the tests start (`engines.slurm`)."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -10,11 +11,13 @@ from pathlib import Path
 import jax
 import nibabel as nib
 import numpy as np
+import psutil
 import pytest
 
 from experiments import build, run, train
 from experiments.faults.training import TINY
 from qc_jax.scoring import group
+from tests.engines import certificates
 from tests.engines import slurm as engine
 
 ROOT = Path(__file__).parent.parent
@@ -108,6 +111,17 @@ def test_slurm_gives_workers_and_the_terminal_is_quiet(slurm, place, bids, model
     assert lines.count("_T1w: ") == SCANS  # a sentence for each scan
 
 
+def test_the_workers_of_slurm_can_speak_tls(slurm, place, bids, model_path):
+    certificates.make(place, place)
+    secure = JOBQUEUE + '    protocol: "tls://"\n'
+    (place / "jobqueue.yaml").write_text(secure)
+    process = asked_of_slurm(slurm, bids, model_path)
+    errors = process.communicate()[1]
+    assert process.returncode == 0, errors
+    assert len(scored(place / "out")) == SCANS
+    assert "Start worker at:    tls://" in "".join(p.read_text() for p in place.glob("slurm-*.out"))
+
+
 def test_a_worker_that_slurm_takes_away_is_replaced(slurm, place, bids, model_path):
     process = asked_of_slurm(slurm, bids, model_path)
     wait_for(lambda: len(records(place / "out")) >= 2, lambda: process.poll() is None)
@@ -124,6 +138,16 @@ def submit_array(slurm, bids, model_path, *options, array="0-7") -> str:
     return slurm.submit(f"--array={array}", "--mem=4G", *options, script, *arguments)
 
 
+def processes_of(job: str) -> list[psutil.Process]:
+    """Those of an array of jobs that score."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+            if process.environ().get("SLURM_ARRAY_JOB_ID") == job and "python" in process.name():
+                found.append(process)
+    return found
+
+
 @pytest.mark.parametrize("array", ["0-7", "1-8", "5-19:2"])
 def test_an_array_whose_jobs_all_begin_at_once(slurm, place, bids, model_path, array):
     job = submit_array(slurm, bids, model_path, array=array)
@@ -134,10 +158,18 @@ def test_an_array_whose_jobs_all_begin_at_once(slurm, place, bids, model_path, a
     assert records(place / "out") == before  # nothing twice
 
 
+def test_an_array_with_gaps_says_so(slurm, place, bids, model_path):
+    job = submit_array(slurm, bids, model_path, array="0,3,4")
+    assert slurm.wait(job) == ["FAILED"] * 3
+    said = [path.read_text() for path in place.glob("slurm-*.out")]
+    assert all("would leave subjects out; send it whole, as --array=0-2" in text for text in said)
+
+
 def test_what_the_time_limit_ended_is_finished_by_a_second_call(slurm, place, bids, model_path):
     job = submit_array(slurm, bids, model_path, "--time=1", array="0-0")
     wait_for(lambda: len(records(place / "out")) >= 2)
-    slurm.run("scancel", "--signal=STOP", "--full", job)  # it is slow from now on
+    for process in processes_of(job):  # it is slow from now on
+        process.suspend()
     assert slurm.wait(job) == ["TIMEOUT"]
     before = records(place / "out")
     assert 2 <= len(before) < SCANS
