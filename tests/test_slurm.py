@@ -188,8 +188,11 @@ def test_what_lacked_memory_is_finished_by_a_second_call(slurm, place, bids, mod
     assert len(scored(place / "out")) == SCANS
 
 
+SMALL = (*TINY, "--batch-size=1", "--depth=1", "--sources", "noise")
+
+
 def weights(folder):
-    config = run.parse([f"--run-dir={folder}", *TINY, "--batch-size=1"]).config
+    config = run.parse([f"--run-dir={folder}", *SMALL]).config
     task = train.load_params(config, folder, build.stage_named(config, "task"), None)
     return task, train.load_params(config, folder, build.stage_named(config, "student"), None)
 
@@ -197,7 +200,7 @@ def weights(folder):
 @pytest.mark.usefixtures("as_users_compile")
 def test_a_training_over_two_nodes_survives_preemption_bit_by_bit(slurm, place):
     script = ROOT / "containers" / "train.slurm"
-    options = ["--nodes=2", "--cpus-per-task=2", "--mem=4G", script, *TINY, "--batch-size=1"]
+    options = ["--nodes=2", "--cpus-per-task=2", "--mem=4G", script, *SMALL]
     quiet = slurm.submit(*options, f"--run-dir={place / 'quiet'}")
     assert slurm.wait(quiet, 600) == ["COMPLETED"]
     struck = slurm.submit(*options, f"--run-dir={place / 'struck'}")

@@ -113,8 +113,12 @@ def connect(
             refill()
         try:
             client = stack.enter_context(distributed.Client(address, timeout=_PATIENCE))
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"no scheduler answers at {address} ({error})") from error
+        except (OSError, ValueError, TypeError, RuntimeError) as error:  # the last two: of TLS
+            told = "; ~/.config/dask/distributed.yaml has to name a certificate"
+            raise ConfigError(
+                f"no scheduler answers at {address} ({one_line(error)})"
+                + (told if str(address).startswith("tls:") else "")
+            ) from error
         yield Crew(client, tell, refill)
 
 
