@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -178,14 +179,27 @@ def test_what_the_time_limit_ended_is_finished_by_a_second_call(slurm, place, bi
     assert len(scored(place / "out")) == SCANS and before.items() <= after.items()
 
 
-def test_what_lacked_memory_is_finished_by_a_second_call(slurm, place, bids, model_path):
+@pytest.mark.parametrize(
+    ("limit", "reason"),
+    [("0", "GB of memory (--memory-limit)"), ("8", "as the system does where memory runs out")],
+)
+def test_what_lacked_memory_is_finished_by_a_second_call(
+    slurm, place, bids, model_path, limit, reason
+):
+    """The limit of the job is known, and kept; where it is not, the system keeps it."""
     if not slurm.has_memory:
         pytest.skip("jobs cannot be held to their memory here: no cgroup of version 1 to write to")
-    job = submit_array(slurm, bids, model_path, "--mem=350M", array="0-1")
-    assert set(slurm.wait(job)) <= {"OUT_OF_MEMORY", "FAILED"}
-    assert not (place / "out").exists() or not records(place / "out") or not scored(place / "out")
-    assert slurm.wait(submit_array(slurm, bids, model_path)) == ["COMPLETED"] * 8
-    assert len(scored(place / "out")) == SCANS
+    for index in range(3):
+        shutil.copytree(bids / f"sub-{index:02}", place / "few" / f"sub-{index:02}")
+    script = ROOT / "containers" / "score.slurm"
+    arguments = ["few", "out", "--model", model_path, "--maps", "none"]
+    small = ["--array=0-0", "--mem=450M", script, *arguments, "--memory-limit", limit]
+    assert slurm.wait(slurm.submit(*small)) == ["COMPLETED" if limit == "0" else "OUT_OF_MEMORY"]
+    found = group.read_records(place / "out")
+    assert len(found) == 3 and all(reason in made["reason"] for made in found)
+    job = slurm.submit("--array=0-1", "--mem=4G", script, *arguments)
+    assert slurm.wait(job) == ["COMPLETED"] * 2
+    assert len(scored(place / "out")) == 3
 
 
 SMALL = (*TINY, "--batch-size=1", "--depth=1", "--sources", "noise")
