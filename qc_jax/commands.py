@@ -40,7 +40,8 @@ class Common:
     time_limit: float = 900.0
     """Seconds that one scan may take before it is refused."""
     memory_limit: float = 0.0
-    """GB that one scan may take before it is refused; 0 for three quarters of the machine's."""
+    """GB that one scan may take before it is refused; 0 for three quarters of what the machine has,
+    or of what a container or a job of a batch system may take."""
     scheduler: str = "local"
     """Where scans are scored: local, dask:ADDRESS (of a scheduler that runs), or slurm (queue and
     memory from ~/.config/dask/jobqueue.yaml). Scans and outputs have to be shared."""
