@@ -1,7 +1,9 @@
 """Several scans at a time on one machine."""
 
+import contextlib
 import os
 import threading
+import time
 from pathlib import Path
 
 import nibabel as nib
@@ -80,16 +82,26 @@ def test_a_scan_larger_than_a_share_is_scored_when_nothing_else_is_in_memory(
 
 
 def test_what_cannot_be_written_ends_all_of_it(scans, roomy, model_path, tmp_path, monkeypatch):
+    begun = []
+
     def full(self, job, *more):
-        raise OutputError("the disk is full")
+        begun.append(job.name)
+        if len(begun) > 1:
+            raise OutputError("the disk is full")
+        time.sleep(0.5)  # the other one is still at work when it is over
+        return {"name": job.name, "status": "refused", "reason": ""}
 
     monkeypatch.setattr(local.Worker, "score", full)
-    before = threading.active_count()
+    monkeypatch.setattr(local._Room, "shared", lambda self: contextlib.nullcontext())
+    before = set(threading.enumerate())
     with pytest.raises(OutputError, match="the disk is full"):
         study.score_study(
             jobs.plain_jobs(scans), tmp_path, qc_jax.load_model(model_path), here=local.Here(2)
         )
-    assert threading.active_count() <= before + 2
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert len(begun) == 2  # nothing more
 
 
 @pytest.mark.parametrize(

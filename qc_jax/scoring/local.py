@@ -108,12 +108,12 @@ def _side_by_side(
 ) -> Iterator[Record]:
     """What `score` makes of the jobs, a thread for each worker; its first exception is raised."""
     waiting, made = iter(jobs), queue.SimpleQueue[Record | BaseException]()
-    one_at_a_time = threading.Lock()
+    one_at_a_time, over = threading.Lock(), threading.Event()
 
     def work(worker: Worker) -> None:
         while True:
             with one_at_a_time:
-                job = next(waiting, None)
+                job = None if over.is_set() else next(waiting, None)
             if job is None:
                 return
             try:
@@ -124,11 +124,14 @@ def _side_by_side(
 
     for worker in workers:
         threading.Thread(target=work, args=(worker,), daemon=True).start()
-    for _ in jobs:
-        result = made.get()
-        if isinstance(result, BaseException):
-            raise result
-        yield result
+    try:
+        for _ in jobs:
+            result = made.get()
+            if isinstance(result, BaseException):
+                raise result
+            yield result
+    finally:
+        over.set()
 
 
 class _Room:
