@@ -84,7 +84,7 @@ class Slurm:
         for process in self._started:
             process.kill()
             process.wait()
-        self.run("scancel", "--user=root")
+        self.popen("scancel", "--user=root").wait()
 
     def submit(self, *arguments: str | Path, **options) -> str:
         """The number of a job that was handed to sbatch."""
