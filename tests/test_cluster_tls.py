@@ -46,6 +46,7 @@ class Cluster:
             self.processes[host] = subprocess.Popen(
                 self.network.on(host, *prefix, sys.executable, "-m", *command),
                 env=self._environment | environment,
+                cwd=self._folder,  # which comes before PYTHONPATH
                 stdout=log,
                 stderr=log,
             )
