@@ -167,7 +167,7 @@ def score_jobs(
     """
     path = None if model.path == DEFAULT else model.path.absolute()
     asked = _Asked(output.absolute(), path, model.sha256, qc_jax.__version__, wanted, limits)
-    waiting, handed_out = collections.deque(jobs), {}
+    waiting, handed_out = collections.deque(jobs), dict[Any, Job]()
     try:
         watch = _Watch(crew, asked)
         while waiting or handed_out:
