@@ -103,12 +103,7 @@ def connect(
     with contextlib.ExitStack() as stack:
         refill = None
         if kind == "slurm":
-            try:
-                address = stack.enter_context(dask_jobqueue.SLURMCluster())
-            except ValueError as error:
-                raise ConfigError(
-                    f"--scheduler=slurm: {error} (set them in ~/.config/dask/jobqueue.yaml)"
-                ) from error
+            address = stack.enter_context(_of_slurm(dask_jobqueue))
             refill = functools.partial(address.scale, jobs=workers)
             refill()
         try:
@@ -120,6 +115,16 @@ def connect(
                 + (told if str(address).startswith("tls:") else "")
             ) from error
         yield Crew(client, tell, refill)
+
+
+def _of_slurm(dask_jobqueue: Any) -> Any:
+    """A scheduler whose workers are jobs of SLURM."""
+    try:
+        return dask_jobqueue.SLURMCluster()
+    except ValueError as error:
+        raise ConfigError(
+            f"--scheduler=slurm: {error} (set them in ~/.config/dask/jobqueue.yaml)"
+        ) from error
 
 
 def _be_quiet() -> None:
