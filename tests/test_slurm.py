@@ -180,23 +180,24 @@ def test_what_the_time_limit_ended_is_finished_by_a_second_call(slurm, place, bi
 
 
 @pytest.mark.parametrize(
-    ("limit", "reason"),
-    [("0", "GB of memory (--memory-limit)"), ("8", "as the system does where memory runs out")],
+    ("more", "memory", "state"),
+    # The limit of the job is known, and kept; where that is not wanted, the system keeps it.
+    [((), "450M", "COMPLETED"), (("--memory-limit", "8"), "250M", "OUT_OF_MEMORY")],
 )
 def test_what_lacked_memory_is_finished_by_a_second_call(
-    slurm, place, bids, model_path, limit, reason
+    slurm, place, bids, model_path, more, memory, state
 ):
-    """The limit of the job is known, and kept; where it is not, the system keeps it."""
     if not slurm.has_memory:
         pytest.skip("jobs cannot be held to their memory here: no cgroup of version 1 to write to")
     for index in range(3):
         shutil.copytree(bids / f"sub-{index:02}", place / "few" / f"sub-{index:02}")
     script = ROOT / "containers" / "score.slurm"
     arguments = ["few", "out", "--model", model_path, "--maps", "none"]
-    small = ["--array=0-0", "--mem=450M", script, *arguments, "--memory-limit", limit]
-    assert slurm.wait(slurm.submit(*small)) == ["COMPLETED" if limit == "0" else "OUT_OF_MEMORY"]
-    found = group.read_records(place / "out")
-    assert len(found) == 3 and all(reason in made["reason"] for made in found)
+    small = slurm.submit("--array=0-0", f"--mem={memory}", script, *arguments, *more)
+    assert slurm.wait(small) == [state]
+    refused = [json.loads(path.read_text())["reason"] for path in records(place / "out")]
+    expected = "memory runs out" if more else "GB of memory (--memory-limit)"
+    assert all(expected in reason for reason in refused) and (more or len(refused) == 3)
     job = slurm.submit("--array=0-1", "--mem=4G", script, *arguments)
     assert slurm.wait(job) == ["COMPLETED"] * 2
     assert len(scored(place / "out")) == 3
