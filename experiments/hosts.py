@@ -21,6 +21,8 @@ def join(coordinator: str, processes: int, process: int) -> None:
     Raises:
       ConfigError: they cannot be found.
     """
+    # It would take SIGTERM for itself, which is to save a checkpoint and to end the run.
+    jax.config.update("jax_enable_preemption_service", False)
     try:
         if coordinator == "auto":
             jax.distributed.initialize()

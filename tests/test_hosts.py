@@ -32,6 +32,25 @@ def run_on_two(folder, *arguments) -> list[tuple[int, str]]:
     return [(p.returncode, error) for p, error in zip(processes, errors, strict=True)]
 
 
+JOINED = """
+import os, signal, sys
+from experiments import hosts, signals
+with signals.stop_on_signal() as stop:
+    hosts.join(sys.argv[1], 1, 0)
+    os.kill(os.getpid(), signal.SIGTERM)
+    print(stop.requested)
+"""
+
+
+def test_a_signal_still_arrives_when_the_processes_have_joined():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [sys.executable, "-c", JOINED, address]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
+
+
 def weights(folder):
     config = run.parse([f"--run-dir={folder}", *TINY]).config
     return train.load_params(config, folder, build.stage_named(config, "task"), None)
