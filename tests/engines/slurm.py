@@ -16,7 +16,9 @@ from pathlib import Path
 
 from tests.engines import hosts
 
-NODES = ("node1", "node2")
+_NODE = f"qc{os.getpid()}n"
+NODES = (f"{_NODE}1", f"{_NODE}2")
+"""Names of their own, since control groups have them."""
 _CONTROLLER = "control"
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol")
 _CONFIGURATION = """\
@@ -42,7 +44,7 @@ KillWait=20
 MinJobAge=3600
 OverTimeLimit=0
 SlurmctldDebug=info
-NodeName=node[1-2] CPUs=16 RealMemory=64000 Gres=gpu:1 State=UNKNOWN
+NodeName={node}[1-2] CPUs=16 RealMemory=64000 Gres=gpu:1 State=UNKNOWN
 PartitionName=normal Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -85,6 +87,11 @@ class Slurm:
             process.kill()
             process.wait()
         self.popen("scancel", "--user=root").wait()
+        deadline = time.monotonic() + 40
+        while time.monotonic() < deadline:  # or their processes would stay
+            if not self.popen("squeue", "--noheader", stdout=subprocess.PIPE).communicate()[0]:
+                return
+            time.sleep(0.5)
 
     def submit(self, *arguments: str | Path, **options) -> str:
         """The number of a job that was handed to sbatch."""
@@ -116,11 +123,11 @@ def cluster(folder: Path) -> Iterator[Slurm]:
     """A SLURM until the end of the block; `folder` keeps its logs."""
     memory = os.access("/sys/fs/cgroup/memory/tasks", os.W_OK)
     task = "task/cgroup" if memory else "task/none"
-    (folder / "slurm.conf").write_text(_CONFIGURATION.format(folder=folder, task=task))
+    (folder / "slurm.conf").write_text(_CONFIGURATION.format(folder=folder, task=task, node=_NODE))
     (folder / "cgroup.conf").write_text(
         "CgroupPlugin=cgroup/v1\nConstrainRAMSpace=yes\nConstrainSwapSpace=yes\n"
     )
-    (folder / "gres.conf").write_text("NodeName=node[1-2] Name=gpu File=/dev/null\n")
+    (folder / "gres.conf").write_text(f"NodeName={_NODE}[1-2] Name=gpu File=/dev/null\n")
     environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf")}
     with contextlib.ExitStack() as stack:
         network = stack.enter_context(hosts.network((_CONTROLLER, *NODES), folder))
