@@ -31,7 +31,7 @@ class Common:
     """NIfTI maps of each scan: none; the segmentation and the variance of the named cause; or all.
     Of a head of 1 mm all take 13 MB, the cause's 0.3 to 3 MB; report and record take 2 to 5 MB
     besides."""
-    keep_dice: float = 0.85
+    keep_dice: float = 0.87
     """Predicted Dice from which on a scan is kept for measuring grey matter."""
     drop_dice: float = 0.75
     """Predicted Dice below which a scan is dropped; 0 drops none."""

@@ -264,7 +264,7 @@ def test_models_are_listed(model_path, capsys):
         (["score", "a.nii", "--slurm-jobs", "0", "--model", "MODEL"], 2, "--slurm-jobs 0"),
         (["score", "a.nii", "--nprocs", "0", "--model", "MODEL"], 2, "--nprocs 0"),
         (["score", "a.nii", "--keep-dice", "85"], 2, "--keep-dice 85: a number from 0 to 1"),
-        (["score", "a.nii", "--drop-dice", "0.9"], 2, "is above --keep-dice 0.85"),
+        (["score", "a.nii", "--drop-dice", "0.9"], 2, "is above --keep-dice 0.87"),
         ([".", "empty", "group", "--keep-volume-error", "-1"], 2, "--keep-volume-error -1"),
         ([".", "out", "participant", "--may-lose", "0.1"], 2, "--may-lose is for the group level"),
         (["preview", "a.nii", "--voxel-size", "0"], 2, "--voxel-size 0"),

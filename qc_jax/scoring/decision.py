@@ -26,7 +26,7 @@ class Rule:
         the volume, 0 to 1.
     """
 
-    keep_dice: float = 0.85
+    keep_dice: float = 0.87
     drop_dice: float = 0.75
     volume_error: float = 0.06
 
