@@ -144,7 +144,7 @@ def test_what_holds_no_single_scan_is_refused_with_what_there_is(tmp_path):
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "1.2.3").write_bytes(bytes(128) + b"DICM")
     assert dicom.is_dicom(tmp_path / "none" / "1.2.3") and not dicom.is_dicom(tmp_path / "a.txt")
-    with pytest.raises(ScanError, match="holds no image"):
+    with pytest.raises(ScanError, match="is a folder that holds no image"):
         formats.read_scan(tmp_path / "none")
 
 
@@ -157,7 +157,9 @@ def test_archives_that_cannot_be_used_are_one_sentence(tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "text.zip", "w") as packed:
         packed.writestr("folder/", "")
         packed.writestr("notes.txt", "no scan")
-    with pytest.raises(ScanError, match=r"text\.zip holds no image .*unpack it, convert"):
+    with pytest.raises(
+        ScanError, match=r"text\.zip is an archive that holds no image .*unpack it, convert"
+    ):
         formats.read_scan(tmp_path / "text.zip")
     monkeypatch.setattr(dicom, "_MOST_BYTES", 5)
     with pytest.raises(ScanError, match="holds more than"):

@@ -12,6 +12,7 @@ from qc_jax.errors import UnreadableError
 from qc_jax.scoring import (
     group,
     jobs,
+    local,
     ownership,
     record,
     scan_report,
@@ -71,7 +72,7 @@ class Here:
 @pytest.fixture
 def call(head, model_path, tmp_path, monkeypatch):
     """Scores one scan, and says whether that was work."""
-    monkeypatch.setattr(study, "Worker", Here)
+    monkeypatch.setattr(local, "Worker", Here)
     scan, model = save(tmp_path / "in" / "scan.nii", head), qc_jax.load_model(model_path)
     worked = []
     score_one = worker.score_one

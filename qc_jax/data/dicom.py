@@ -139,8 +139,9 @@ def _what_instead(
 ) -> str:
     """What there is where a single volume is wanted."""
     if not made:
+        what = "a folder" if called.is_dir() else "an archive"
         said = one_line(ValueError((done.stderr or done.stdout)[-200:]))
-        return f"{called} holds no image (dcm2niix says: {said})"
+        return f"{called} is {what} that holds no image (dcm2niix says: {said})"
     images = [f"{path.stem} ({' x '.join(map(str, shape))})" for path, shape in made.items()]
     return f"{called} holds not one volume, but {some_of(images)}"
 
