@@ -74,6 +74,15 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=1) + "\n")
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """What a JSON file of somebody else says by name; empty where it cannot be read."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def remove_left_over(folder: Path) -> None:
     """Removes partial files in a folder that processes killed a day ago or earlier left behind."""
     for path in folder.glob(f"{_PARTIAL}*"):

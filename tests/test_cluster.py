@@ -7,14 +7,13 @@ import subprocess
 import sys
 import time
 
-import nibabel as nib
-import numpy as np
 import pytest
 
 import qc_jax
 from qc_jax import cli
 from qc_jax.errors import ConfigError
 from qc_jax.scoring import cluster, group
+from tests import studies
 
 SCANS = 8
 
@@ -47,13 +46,7 @@ def workers(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bids(tmp_path_factory, head):
-    folder = tmp_path_factory.mktemp("bids")
-    for index in range(SCANS):
-        path = folder / f"sub-{index}" / "anat" / f"sub-{index}_T1w.nii"
-        path.parent.mkdir(parents=True)
-        image = nib.Nifti1Image((1000 * head).astype(np.int16), np.diag([8.0, 8, 8, 1]))
-        path.write_bytes(b"" if index == 3 else image.to_bytes())
-    return folder
+    return studies.write(tmp_path_factory.mktemp("bids"), head, SCANS, damaged={3})
 
 
 def run(bids, out, model_path, address) -> int:
@@ -66,7 +59,12 @@ def test_a_cluster_gives_the_records_of_one_machine(workers, bids, model_path, t
     records = group.read_records(tmp_path / "out")
     assert [record["status"] for record in records].count("scored") == SCANS - 1
     assert records[3]["status"] == "refused" and "is empty" in records[3]["reason"]
-    alone = ["score", str(bids / "sub-0/anat/sub-0_T1w.nii"), "--output-dir", str(tmp_path / "one")]
+    alone = [
+        "score",
+        str(bids / "sub-00/anat/sub-00_T1w.nii"),
+        "--output-dir",
+        str(tmp_path / "one"),
+    ]
     assert cli.main([*alone, "--model", str(model_path)]) == 0
     assert group.read_records(tmp_path / "one")[0]["scores"] == records[0]["scores"]
 

@@ -9,11 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-import nibabel as nib
-import numpy as np
 import pytest
 
 from qc_jax.scoring import group
+from tests import studies
 from tests.engines import certificates, hosts
 
 ROOT = Path(__file__).parent.parent
@@ -98,13 +97,7 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bids(tmp_path_factory, head):
-    folder = tmp_path_factory.mktemp("bids")
-    for index in range(SCANS):
-        path = folder / f"sub-{index:02}" / "anat" / f"sub-{index:02}_T1w.nii"
-        path.parent.mkdir(parents=True)
-        image = nib.Nifti1Image((1000 * head + index).astype(np.int16), np.diag([8.0, 8, 8, 1]))
-        path.write_bytes(image.to_bytes())
-    return folder
+    return studies.write(tmp_path_factory.mktemp("bids"), head, SCANS)
 
 
 def scored(out) -> int:

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import jax
-import nibabel as nib
 import numpy as np
 import psutil
 import pytest
@@ -18,6 +17,7 @@ import pytest
 from experiments import build, run, train
 from experiments.faults.training import TINY
 from qc_jax.scoring import group
+from tests import studies
 from tests.engines import certificates
 from tests.engines import slurm as engine
 
@@ -68,13 +68,7 @@ def place(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def bids(tmp_path_factory, head):
-    folder = tmp_path_factory.mktemp("bids")
-    for index in range(SCANS):
-        path = folder / f"sub-{index:02}" / "anat" / f"sub-{index:02}_T1w.nii"
-        path.parent.mkdir(parents=True)
-        image = nib.Nifti1Image((1000 * head + index).astype(np.int16), np.diag([8.0, 8, 8, 1]))
-        path.write_bytes(image.to_bytes())
-    return folder
+    return studies.write(tmp_path_factory.mktemp("bids"), head, SCANS)
 
 
 def records(out) -> dict[Path, int]:

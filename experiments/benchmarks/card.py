@@ -92,7 +92,7 @@ def _parameters(sources: int, case: Case, dtype) -> tuple[Any, list[Any]]:
     return fresh[0], fresh[1:]
 
 
-def our_step(stage: str, sources: int, case: Case, dtype) -> tuple[Call, dict[str, float]]:
+def our_step(sources: int, case: Case, dtype) -> tuple[Call, dict[str, float]]:
     """A step of Adam, Eq. 5 and squared differences from the variances of the frozen networks; and
     the memory of its program."""
     network, frozen = _networks(sources, case, dtype)
@@ -119,18 +119,20 @@ def our_step(stage: str, sources: int, case: Case, dtype) -> tuple[Call, dict[st
         return optax.apply_updates(params, updates), state, value
 
     held = [params, optimiser.init(params)]
+    begun = time.perf_counter()
     program = step.lower(*held, frozen_params, image, labels).compile()
-    analysis = program.memory_analysis()
-    notes = {"megabytes": analysis.temp_size_in_bytes / 2**20} if analysis else {}
+    notes = {"compile_seconds": time.perf_counter() - begun}
+    if analysis := program.memory_analysis():
+        notes["megabytes"] = analysis.temp_size_in_bytes / 2**20
 
     def call():
-        held[0], held[1], value = step(*held, frozen_params, image, labels)
+        held[0], held[1], value = program(*held, frozen_params, image, labels)
         return value
 
     return call, notes
 
 
-def torch_step(stage: str, sources: int, case: Case, dtype, compiled: bool) -> Call:
+def torch_step(sources: int, case: Case, dtype, compiled: bool) -> Call:
     """The same by PyTorch, channels last, bfloat16 by autocast."""
     network, frozen = _networks(sources, case, jnp.float32)
     params, frozen_params = _parameters(sources, case, jnp.float32)

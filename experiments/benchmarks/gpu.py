@@ -105,13 +105,13 @@ def _measurements(tiny: bool) -> Iterator[tuple[str, Callable[[], Iterator[Recor
 def _steps(stage: str, case: Case, dtype, repeats: int) -> Iterator[Record]:
     """A training step without its samples, against PyTorch eager and compiled."""
     peak = card.matmul_flops(dtype)
-    ours, notes = card.our_step(stage, _STAGES[stage], case, dtype)
+    ours, notes = card.our_step(_STAGES[stage], case, dtype)
     flops = card.step_flops(_STAGES[stage], case)
     shapes = f"{stage}, {case}, {jnp.dtype(dtype).name}"
     for compiled in (False, True):
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
-        theirs = card.torch_step(stage, _STAGES[stage], case, dtype, compiled)
+        theirs = card.torch_step(_STAGES[stage], case, dtype, compiled)
         peer = "PyTorch, torch.compile" if compiled else "PyTorch, eager"
         record = compare("training step", peer, ours, theirs, shapes, repeats, dict(notes))
         record.notes["share_of_peak"] = float(flops / record.ours_seconds / peak)

@@ -83,10 +83,9 @@ def read_folder(folder: Path, called: Path | None = None) -> nifti.Read:
     called = called or folder
     program = converter()
     if program is None:
-        what = "a folder" if called.is_dir() else "an archive"
         raise UnreadableError(
-            f"{called} is {what}, which dcm2niix makes a scan of if it holds DICOM; install it: "
-            f"{EXTRA}"
+            f"{called} is {_kind(called)}, which dcm2niix makes a scan of if it holds DICOM; "
+            f"install it: {EXTRA}"
         )
     with tempfile.TemporaryDirectory(prefix="qc_jax-") as place:
         options = ["-b", "n", "-z", "n", "-d", "0", "-f", "%s_%d"]
@@ -139,11 +138,14 @@ def _what_instead(
 ) -> str:
     """What there is where a single volume is wanted."""
     if not made:
-        what = "a folder" if called.is_dir() else "an archive"
         said = one_line(ValueError((done.stderr or done.stdout)[-200:]))
-        return f"{called} is {what} that holds no image (dcm2niix says: {said})"
+        return f"{called} is {_kind(called)} that holds no image (dcm2niix says: {said})"
     images = [f"{path.stem} ({' x '.join(map(str, shape))})" for path, shape in made.items()]
     return f"{called} holds not one volume, but {some_of(images)}"
+
+
+def _kind(called: Path) -> str:
+    return "a folder" if called.is_dir() else "an archive"
 
 
 def _convert(called: Path) -> str:

@@ -11,12 +11,10 @@ DIR/qc_jax_assets/thumbnails/<name>.png                        for the group rep
 DIR/<name>.html                                                the report, see `scan_report`
 """
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -212,7 +210,7 @@ def claim(output: Path) -> None:
     ownership.check_folder(output)
     ownership.check_unclaimed(output)
     path, maker = output / _DESCRIPTION, {"Name": ownership.TOOL, "Version": qc_jax.__version__}
-    description = _description(path) or {
+    description = files.read_object(path) or {
         "Name": "qc_jax: quality of scans for measuring grey matter",
         "BIDSVersion": "1.10.0",
         "DatasetType": "derivative",
@@ -230,23 +228,14 @@ def refer_to(output: Path, raw: Path) -> None:
     Raises:
       OutputError: it cannot be written.
     """
-    description = _description(output / _DESCRIPTION)
+    description = files.read_object(output / _DESCRIPTION)
     links = description.get("DatasetLinks")
     links = links if isinstance(links, dict) else {}
     description["DatasetLinks"] = links | {_RAW: _link(output, raw)}
-    licence = _description(raw / _DESCRIPTION).get("License")
+    licence = files.read_object(raw / _DESCRIPTION).get("License")
     if isinstance(licence, str) and licence:
         description.setdefault("License", licence)
     files.write_json(output / _DESCRIPTION, description)
-
-
-def _description(path: Path) -> dict[str, Any]:
-    """Empty where it cannot be read."""
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _link(output: Path, raw: Path) -> str:

@@ -158,10 +158,10 @@ def score(
     """
     model = load_model() if model is None else model
     data, affine, doubtful = prepare(image)
-    description = model.description
-    power = power_of(from_zero(data))
+    description, data = model.description, from_zero(data)
+    power = power_of(data)
     conformed = conform(data, affine, description.voxel_size, description.field_of_view, power)
-    k_space = kspace.look(from_zero(data), nib.affines.voxel_sizes(affine), power)
+    k_space = kspace.look(data, nib.affines.voxel_sizes(affine), power)
     del power  # several times as large as the scan
     found = measure(model, conformed, progress=progress)
 
@@ -171,7 +171,7 @@ def score(
     return ScanScore(
         shape=image.shape[:3],
         affine=geometry.affine_in_mm(image),
-        data=from_zero(data),
+        data=data,
         data_affine=affine,
         scores=dict(zip(names, map(float, found.scores), strict=True)),
         local_scores=dict(zip(names, map(float, found.local_scores), strict=True)),

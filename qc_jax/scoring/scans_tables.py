@@ -10,7 +10,6 @@ keeps the data copies them over.
 """
 
 import collections
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -93,7 +92,8 @@ def write(folder: Path, bids_folder: Path, records: Sequence[Record], rule: Rule
         columns = [*(c for c in columns if c not in _COLUMNS), *_COLUMNS]
         lines = [columns, *([row.get(c, _NOTHING) for c in columns] for row in rows.values())]
         files.write_text(folder / place, "".join("\t".join(line) + "\n" for line in lines))
-    theirs = {n: v for n, v in _described(bids_folder / "scans.json").items() if n not in _COLUMNS}
+    described = files.read_object(bids_folder / "scans.json")
+    theirs = {name: about for name, about in described.items() if name not in _COLUMNS}
     files.write_json(folder / "scans.json", {**_COLUMNS, **theirs})
     return said
 
@@ -143,12 +143,3 @@ def _read(path: Path) -> tuple[list[str], dict[str, _Row]]:
     if len(named) < len(rows):
         raise ValueError("it has two rows of one scan")
     return columns, named
-
-
-def _described(path: Path) -> dict[str, Any]:
-    """What the data set says of its own columns, nothing where it says nothing."""
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
